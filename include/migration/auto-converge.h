@@ -1,0 +1,191 @@
+/*
+ * Adaptive auto-converge: the policy
+ *
+ * Copyright (c) 2026 the auto-converge authors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The problem
+ * -----------
+ * Pre-copy migration sends guest RAM in passes.  A pass sends what is dirty,
+ * and while it runs the guest dirties memory again.  It ends when what is
+ * left can be sent within the downtime limit; it never ends when each pass
+ * leaves as much as the one before.  The only handle is the time for which
+ * the vCPUs may execute.
+ *
+ * One window (a pass, or several short ones that together take at least a
+ * second) gives one sample:
+ *
+ *     T  elapsed time               S  guest bytes drained
+ *     w  guest run time             R  bytes left after the sync
+ *     U  bytes newly dirtied        B = S / T, the drain rate
+ *
+ * The law
+ * -------
+ *     ratio = U / S        below 1 the passes shrink
+ *
+ * U counts each page once, so as a function of w it is concave and passes
+ * through the origin.  The next pass takes R / B and ought to leave no more
+ * than target x R.  With the run share x the guest executes at most x R / B
+ * in it; the needed run share is the largest x that leaves that little:
+ *
+ *     U(x R / B) <= target x R
+ *
+ * One measured point (w, U) bounds that curve from below by its secant.  Two
+ * points with different w give its local exponent
+ *
+ *     a = ln(U2 / U1) / ln(w2 / w1)
+ *
+ * which is 1 where dirtying is proportional to run time and 0 where a hot set
+ * is saturated.  Kept within the trust region [0.25, 1], it continues the
+ * curve downwards as U ~ w^a; upwards the secant is used, which a concave
+ * curve never exceeds.  Short passes that share a window are told apart by
+ * S / R, so that the point is that of one pass.
+ *
+ * A window is bad when ratio > threshold and R does not fit into the downtime
+ * limit.  target = threshold / 2.
+ *
+ *     bad, unthrottled    nothing, if R sinks below the downtime limit within
+ *                         5 lengths of the next pass by itself; else the run
+ *                         share falls to the needed one in one step, and to
+ *                         1 - initial at most
+ *     bad, throttled      it falls to the needed one, by increment at least
+ *     bad, at the ceiling nothing, if it ends that soon by itself; else stop
+ *                         and copy, unless R / B exceeds the fallback's bound
+ *     good, throttled     it rises by target / ratio, at most by 2
+ *
+ * From which follow, and are tested:
+ *
+ *   - U(2w) <= 2 U(w), so a release cannot make the window bad again: no
+ *     limit cycle;
+ *   - where a = 1 the run share is never below the needed one, except for
+ *     initial and increment;
+ *   - bad windows reach the ceiling no later than adding increment would, and
+ *     the verdict falls one window after that;
+ *   - the throttle is at most max-cpu-throttle after any decision.
+ *
+ * The phases
+ * ----------
+ *
+ *            ratio bad, and it will not end by itself
+ *     WATCH ------------------------------------------> THROTTLE <--+
+ *       ^  ^                                             |  |       | needs
+ *       |  +---------------- calm again -----------------+  |       | less
+ *       |                                                   v       |
+ *       +------------------- calm again ---------------- CEILING ---+
+ *                                                           |
+ *                          a whole window did not help, and |
+ *                          the stop is within its bound     v
+ *                                                        FALLBACK
+ *
+ * WATCH leaves the guest alone.  THROTTLE jumps to the needed run share in
+ * one step and follows it: down at once, up by at most a factor of two per
+ * window.  CEILING holds max-cpu-throttle for one whole window to see what it
+ * does.  FALLBACK is final: the vCPUs are stopped and the rest is copied.
+ *
+ * Everything here is a function of its arguments.  There is no clock, no
+ * lock, no allocation and no global.
+ */
+
+#ifndef MIGRATION_AUTO_CONVERGE_H
+#define MIGRATION_AUTO_CONVERGE_H
+
+/* What happens when the highest allowed throttle does not help. */
+typedef enum AutoConvergeFallback {
+    AUTO_CONVERGE_FALLBACK_NONE,          /* hold the ceiling */
+    AUTO_CONVERGE_FALLBACK_STOP_AND_COPY, /* switch over, whatever is left */
+} AutoConvergeFallback;
+
+typedef enum AutoConvergePhase {
+    AUTO_CONVERGE_PHASE_WATCH,
+    AUTO_CONVERGE_PHASE_THROTTLE,
+    AUTO_CONVERGE_PHASE_CEILING,
+    AUTO_CONVERGE_PHASE_FALLBACK,
+    AUTO_CONVERGE_PHASE__MAX,
+} AutoConvergePhase;
+
+/* Why a decision is what it is; one per branch of the law. */
+typedef enum AutoConvergeReason {
+    AUTO_CONVERGE_REASON_START,       /* no window was measured yet */
+    AUTO_CONVERGE_REASON_REJECTED,    /* the sample says nothing: no change */
+    AUTO_CONVERGE_REASON_CONVERGES,   /* the window is good */
+    AUTO_CONVERGE_REASON_PATIENCE,    /* bad, but it ends soon by itself */
+    AUTO_CONVERGE_REASON_ENGAGE,      /* bad: throttling begins */
+    AUTO_CONVERGE_REASON_RAISE,       /* still bad: throttled more firmly */
+    AUTO_CONVERGE_REASON_HOLD,        /* throttled, and that is enough */
+    AUTO_CONVERGE_REASON_RELEASE,     /* less throttle is enough now */
+    AUTO_CONVERGE_REASON_CALM,        /* no throttle is needed any more */
+    AUTO_CONVERGE_REASON_CEILING,     /* the needed throttle is not allowed */
+    AUTO_CONVERGE_REASON_FUTILE,      /* flat response: to the ceiling */
+    AUTO_CONVERGE_REASON_NO_FALLBACK, /* ceiling in vain, fallback is 'none' */
+    AUTO_CONVERGE_REASON_TOO_LONG,    /* ceiling in vain, stop beyond bound */
+    AUTO_CONVERGE_REASON_STOP_AND_COPY, /* ceiling in vain: switch over */
+    AUTO_CONVERGE_REASON__MAX,
+} AutoConvergeReason;
+
+/*
+ * The parameters, with the meaning of the migration parameters of the same
+ * name.  They may change from one window to the next.  Values outside of the
+ * stated ranges are clamped to them.
+ */
+typedef struct AutoConvergeConfig {
+    unsigned trigger_threshold_pct;  /* a window is bad above it, 1..100 */
+    unsigned throttle_initial_pct;   /* least throttle on engaging, 1..99 */
+    unsigned throttle_increment_pct; /* least raise when bad, 1..99 */
+    unsigned throttle_max_pct;       /* the ceiling, 1..99 */
+    AutoConvergeFallback fallback;
+    uint64_t fallback_downtime_ms;  /* longest stop of the fallback, 0: any */
+    uint64_t downtime_limit_ms;     /* longest stop of an ordinary switchover */
+} AutoConvergeConfig;
+
+/* One window, as measured.  Any values are allowed; see _REASON_REJECTED. */
+typedef struct AutoConvergeSample {
+    uint64_t elapsed_ns;      /* T: wall clock */
+    uint64_t guest_run_ns;    /* w: executed by the busiest vCPU */
+    uint64_t dirty_bytes;     /* U: pages that became dirty x page size */
+    uint64_t drained_bytes;   /* S: pages that ceased to be dirty x page size */
+    uint64_t remaining_bytes; /* R: pages dirty at the end x page size */
+} AutoConvergeSample;
+
+#define AUTO_CONVERGE_NEVER UINT64_MAX
+
+typedef struct AutoConvergeDecision {
+    AutoConvergePhase phase;
+    AutoConvergeReason reason;
+    unsigned throttle_permille;    /* 0: run freely; 990: run 1 % of the time */
+    bool switchover;               /* stop the guest and complete now */
+    uint64_t dirty_rate_bps;       /* U / T, bytes per second */
+    uint64_t transfer_rate_bps;    /* S / T, bytes per second */
+    uint64_t predicted_downtime_ms; /* R / B: a stop made now; or _NEVER */
+    uint64_t predicted_time_ms;    /* until completion, or _NEVER */
+} AutoConvergeDecision;
+
+/*
+ * What is remembered from window to window.  The members are private to
+ * auto-converge.c.
+ */
+typedef struct AutoConvergeState {
+    AutoConvergeDecision last;
+    bool has_point;           /* the bulk pass is over */
+    double remaining_bytes;   /* R at the end of the window before */
+    double point_run_s;       /* w and U of one of its passes */
+    double point_dirty_bytes;
+    double exponent;          /* a: the curve is continued as U ~ w^a */
+} AutoConvergeState;
+
+/* Start of a migration: WATCH, unthrottled, nothing measured. */
+void auto_converge_init(AutoConvergeState *state);
+
+/*
+ * Take one window into account.  Never fails: a sample that makes no sense
+ * leaves phase and throttle as they are, with the reason REJECTED.
+ */
+AutoConvergeDecision auto_converge_update(AutoConvergeState *state,
+                                          const AutoConvergeConfig *config,
+                                          const AutoConvergeSample *sample);
+
+/* Names as in QAPI: "watch", "stop-and-copy"...; the argument must be valid. */
+const char *auto_converge_phase_name(AutoConvergePhase phase);
+const char *auto_converge_reason_name(AutoConvergeReason reason);
+
+#endif /* MIGRATION_AUTO_CONVERGE_H */

@@ -1,0 +1,478 @@
+/*
+ * Adaptive auto-converge: the policy
+ *
+ * Copyright (c) 2026 the auto-converge authors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The model, the law and the phases are explained in the header; this file
+ * follows its order: measure the window, learn the curve, decide, predict.
+ *
+ * The arithmetic is in doubles.  Nothing here can become a NaN: every division
+ * is by a value that was checked to be above zero, and pow() and log() only
+ * see values above zero.
+ */
+
+#include "qemu/osdep.h"
+#include <math.h>
+#include "migration/auto-converge.h"
+
+/*
+ * Trust region of the local exponent.  Above 1 the curve would not be concave.
+ * Below this, two points on a saturated curve would ask for a run share of
+ * nothing at the least noise.  0.25 lets one saturated window cut the run time
+ * by 4^4 = 256, enough to reach a ceiling of 99 % in one step.
+ * Breaks: /auto-converge/law/saturated-goes-to-ceiling
+ */
+#define EXPONENT_MIN 0.25
+#define EXPONENT_MAX 1.0
+
+/*
+ * Two points tell the exponent only when their run times differ by this
+ * factor; below it the noise of two samples is larger than the difference.
+ * Breaks: /auto-converge/law/exponent-ignores-close-points
+ */
+#define POINTS_APART_FACTOR 1.25
+
+/*
+ * The window aims at this part of the trigger threshold.  With one half, a
+ * release by RELEASE_FACTOR_MAX cannot make the next window bad on a concave
+ * curve: U(2w) <= 2 U(w).
+ * Breaks: /auto-converge/law/no-limit-cycle
+ */
+#define TARGET_OF_THRESHOLD 0.5
+
+/* Most that the run share grows per window; see TARGET_OF_THRESHOLD. */
+#define RELEASE_FACTOR_MAX 2.0
+
+/*
+ * A bad window is left alone when the migration ends by itself within so many
+ * lengths of the next pass.  5 is what a constant ratio of 0.8 needs.
+ * Breaks: /auto-converge/law/patience
+ */
+#define PATIENCE_PASS_LENGTHS 5.0
+
+/*
+ * How many passes patience looks ahead.  At a ratio of 0.8 it takes 64 of them
+ * to shrink by 10^6, from 64 GiB to 64 KiB.
+ */
+#define PATIENCE_PASSES_MAX 64
+
+#define PCT_MIN 1
+#define PCT_MAX 99
+#define THRESHOLD_PCT_MAX 100
+#define PERMILLE_PER_PCT 10
+#define PERMILLE 1000.0
+#define NS_PER_S 1e9
+#define MS_PER_S 1e3
+
+/* The configuration, clamped, as fractions of one. */
+typedef struct Limits {
+    double threshold_ratio;
+    double target_ratio;
+    double initial_run_share; /* most run share on engaging */
+    double increment;         /* least fall of the run share */
+    unsigned ceiling_permille;
+    double ceiling_run_share; /* run share at the ceiling */
+    double downtime_s;
+    double fallback_downtime_s; /* 0: any */
+    bool may_stop;
+} Limits;
+
+/* One sample in the terms of the law. */
+typedef struct Window {
+    double ratio;            /* U / S */
+    double drain_bps;        /* B */
+    double remaining_bytes;  /* R */
+    double run_share;        /* w / T */
+    double pass_run_s;       /* w of one pass */
+    double pass_dirty_bytes; /* U of one pass */
+} Window;
+
+static double clamp(double value, double low, double high)
+{
+    return value < low ? low : value > high ? high : value;
+}
+
+static double pct_to_ratio(unsigned pct, unsigned max_pct)
+{
+    return clamp(pct, PCT_MIN, max_pct) / 100.0;
+}
+
+/* Rounded up, saturating below AUTO_CONVERGE_NEVER. */
+static uint64_t double_to_u64(double value)
+{
+    value = ceil(value);
+    return value < (double)UINT64_MAX ? (uint64_t)value : UINT64_MAX - 1;
+}
+
+static uint64_t bytes_to_bps(uint64_t bytes, uint64_t elapsed_ns)
+{
+    return elapsed_ns ? double_to_u64(bytes * NS_PER_S / elapsed_ns) : 0;
+}
+
+static double throttle_to_run_share(unsigned throttle_permille)
+{
+    return 1 - throttle_permille / PERMILLE;
+}
+
+static unsigned run_share_to_throttle(double run_share)
+{
+    return lround((1 - clamp(run_share, 0, 1)) * PERMILLE);
+}
+
+static Limits limits_from_config(const AutoConvergeConfig *config)
+{
+    Limits lim;
+
+    lim.threshold_ratio = pct_to_ratio(config->trigger_threshold_pct,
+                                       THRESHOLD_PCT_MAX);
+    lim.target_ratio = lim.threshold_ratio * TARGET_OF_THRESHOLD;
+    lim.initial_run_share = 1 - pct_to_ratio(config->throttle_initial_pct,
+                                             PCT_MAX);
+    lim.increment = pct_to_ratio(config->throttle_increment_pct, PCT_MAX);
+    lim.ceiling_run_share = 1 - pct_to_ratio(config->throttle_max_pct,
+                                             PCT_MAX);
+    lim.ceiling_permille = run_share_to_throttle(lim.ceiling_run_share);
+    lim.downtime_s = config->downtime_limit_ms / MS_PER_S;
+    lim.fallback_downtime_s = config->fallback_downtime_ms / MS_PER_S;
+    lim.may_stop = config->fallback == AUTO_CONVERGE_FALLBACK_STOP_AND_COPY;
+    return lim;
+}
+
+/*
+ * Which samples say nothing?  Where time stood still or nothing was drained,
+ * there is neither a drain rate nor a ratio: a stalled link is not the guest's
+ * fault, and no throttle mends it.
+ */
+static bool sample_is_usable(const AutoConvergeSample *sample)
+{
+    return sample->elapsed_ns > 0 && sample->drained_bytes > 0;
+}
+
+/*
+ * How many passes made this window?  Short passes are gathered until a second
+ * has passed; each drained about what was left at its beginning.  Within the
+ * window that went from the previous R to this one.
+ */
+static double count_passes(const AutoConvergeState *state,
+                           const AutoConvergeSample *sample)
+{
+    double pass_bytes;
+
+    if (!state->has_point) {
+        return 1; /* the bulk pass */
+    }
+    pass_bytes = (state->remaining_bytes + (double)sample->remaining_bytes) / 2;
+    return pass_bytes < 1 ? 1 : fmax(1, sample->drained_bytes / pass_bytes);
+}
+
+static Window measure_window(const AutoConvergeState *state,
+                             const AutoConvergeSample *sample)
+{
+    double passes = count_passes(state, sample);
+    double elapsed_s = sample->elapsed_ns / NS_PER_S;
+    double run_s = fmin(sample->guest_run_ns / NS_PER_S, elapsed_s);
+    Window win;
+
+    win.ratio = (double)sample->dirty_bytes / sample->drained_bytes;
+    win.drain_bps = sample->drained_bytes / elapsed_s;
+    win.remaining_bytes = sample->remaining_bytes;
+    win.run_share = run_s / elapsed_s;
+    win.pass_run_s = run_s / passes;
+    win.pass_dirty_bytes = sample->dirty_bytes / passes;
+    return win;
+}
+
+/* The local exponent between the point before and this one. */
+static void learn_curve(AutoConvergeState *state, const Window *win)
+{
+    double run_log, dirty_log;
+
+    state->remaining_bytes = win->remaining_bytes;
+    if (win->pass_run_s <= 0 || win->pass_dirty_bytes <= 0) {
+        /* Not a point of a curve, but the bulk pass is over all the same. */
+        state->has_point = true;
+        return;
+    }
+    if (state->point_run_s > 0) {
+        run_log = log(win->pass_run_s / state->point_run_s);
+        dirty_log = log(win->pass_dirty_bytes / state->point_dirty_bytes);
+        if (fabs(run_log) >= log(POINTS_APART_FACTOR)) {
+            state->exponent = clamp(dirty_log / run_log,
+                                    EXPONENT_MIN, EXPONENT_MAX);
+        }
+    }
+    state->has_point = true;
+    state->point_run_s = win->pass_run_s;
+    state->point_dirty_bytes = win->pass_dirty_bytes;
+}
+
+/* Does the rest fit into an ordinary switchover? */
+static bool fits_downtime(const Window *win, const Limits *lim, double bytes)
+{
+    return bytes <= win->drain_bps * lim->downtime_s;
+}
+
+/*
+ * What a pass dirties that drains @bytes with the guest running @run_share.
+ * The measured point is continued downwards with the local exponent, and
+ * upwards along the secant, which a concave curve never exceeds.
+ */
+static double predict_dirty(const AutoConvergeState *state, const Window *win,
+                            double bytes, double run_share)
+{
+    double step;
+
+    if (win->pass_run_s <= 0) {
+        return win->pass_dirty_bytes; /* dirtied without executing */
+    }
+    step = run_share * bytes / win->drain_bps / win->pass_run_s;
+    return win->pass_dirty_bytes *
+           (step < 1 ? pow(step, state->exponent) : step);
+}
+
+/*
+ * The largest run share that leaves target x R after the next pass: the
+ * inverse of predict_dirty().
+ */
+static double needed_run_share(const Window *win, const Limits *lim,
+                               double exponent)
+{
+    double step = lim->target_ratio * win->remaining_bytes /
+                  win->pass_dirty_bytes;
+
+    if (step < 1) {
+        step = pow(step, 1 / exponent);
+    }
+    return win->pass_run_s * step * win->drain_bps / win->remaining_bytes;
+}
+
+/* Will it end by itself, soon, with the throttle as it is? */
+static bool ends_soon(const AutoConvergeState *state, const Window *win,
+                      const Limits *lim)
+{
+    double left_bytes = win->remaining_bytes;
+    double pass_lengths = 0;
+    int pass;
+
+    for (pass = 0; pass < PATIENCE_PASSES_MAX; pass++) {
+        if (fits_downtime(win, lim, left_bytes)) {
+            return true;
+        }
+        pass_lengths += left_bytes / win->remaining_bytes;
+        if (pass_lengths > PATIENCE_PASS_LENGTHS) {
+            return false;
+        }
+        left_bytes = predict_dirty(state, win, left_bytes, win->run_share);
+    }
+    return false;
+}
+
+/* The throttle in force decides which phase it is. */
+static void set_throttle(AutoConvergeDecision *next, const Limits *lim,
+                         unsigned throttle_permille, AutoConvergeReason reason)
+{
+    next->reason = reason;
+    next->throttle_permille = throttle_permille;
+    if (throttle_permille >= lim->ceiling_permille) {
+        next->throttle_permille = lim->ceiling_permille;
+        next->phase = AUTO_CONVERGE_PHASE_CEILING;
+    } else if (throttle_permille > 0) {
+        next->phase = AUTO_CONVERGE_PHASE_THROTTLE;
+    } else {
+        next->phase = AUTO_CONVERGE_PHASE_WATCH;
+    }
+}
+
+/* Bad, and more throttle is allowed: jump to the needed run share. */
+static void tighten(AutoConvergeState *state, AutoConvergeDecision *next,
+                    const Window *win, const Limits *lim,
+                    double run_share_max, AutoConvergeReason reason)
+{
+    double secant = needed_run_share(win, lim, EXPONENT_MAX);
+    double needed = needed_run_share(win, lim, state->exponent);
+
+    if (fmin(secant, run_share_max) <= lim->ceiling_run_share) {
+        reason = AUTO_CONVERGE_REASON_CEILING;
+    } else if (needed <= lim->ceiling_run_share) {
+        reason = AUTO_CONVERGE_REASON_FUTILE;
+    }
+    set_throttle(next, lim, run_share_to_throttle(fmin(needed, run_share_max)),
+                 reason);
+}
+
+/* Bad, a whole window long, at the highest throttle that is allowed. */
+static void give_up(AutoConvergeDecision *next, const Window *win,
+                    const Limits *lim)
+{
+    double stop_s = win->remaining_bytes / win->drain_bps;
+
+    set_throttle(next, lim, lim->ceiling_permille,
+                 AUTO_CONVERGE_REASON_NO_FALLBACK);
+    if (!lim->may_stop) {
+        return;
+    }
+    if (lim->fallback_downtime_s > 0 && stop_s > lim->fallback_downtime_s) {
+        next->reason = AUTO_CONVERGE_REASON_TOO_LONG;
+        return;
+    }
+    next->phase = AUTO_CONVERGE_PHASE_FALLBACK;
+    next->reason = AUTO_CONVERGE_REASON_STOP_AND_COPY;
+    next->switchover = true;
+}
+
+/* Good, and throttled: can the guest have some of its time back? */
+static void relax(AutoConvergeDecision *next, const Window *win,
+                  const Limits *lim)
+{
+    double run_share = throttle_to_run_share(next->throttle_permille);
+    double factor = RELEASE_FACTOR_MAX;
+    unsigned throttle_permille;
+
+    if (win->ratio > 0) {
+        factor = clamp(lim->target_ratio / win->ratio, 1, RELEASE_FACTOR_MAX);
+    }
+    throttle_permille = run_share_to_throttle(run_share * factor);
+    set_throttle(next, lim, throttle_permille,
+                 throttle_permille == 0 ? AUTO_CONVERGE_REASON_CALM :
+                 throttle_permille < next->throttle_permille ?
+                 AUTO_CONVERGE_REASON_RELEASE : AUTO_CONVERGE_REASON_HOLD);
+}
+
+static void decide_good(AutoConvergeDecision *next, const Window *win,
+                        const Limits *lim)
+{
+    if (next->throttle_permille == 0) {
+        set_throttle(next, lim, 0, AUTO_CONVERGE_REASON_CONVERGES);
+    } else {
+        relax(next, win, lim);
+    }
+}
+
+static void decide_bad(AutoConvergeState *state, AutoConvergeDecision *next,
+                       const Window *win, const Limits *lim)
+{
+    double run_share = throttle_to_run_share(next->throttle_permille);
+
+    if (next->throttle_permille == 0) {
+        if (ends_soon(state, win, lim)) {
+            set_throttle(next, lim, 0, AUTO_CONVERGE_REASON_PATIENCE);
+        } else {
+            tighten(state, next, win, lim, lim->initial_run_share,
+                    AUTO_CONVERGE_REASON_ENGAGE);
+        }
+    } else if (next->throttle_permille < lim->ceiling_permille) {
+        tighten(state, next, win, lim, run_share - lim->increment,
+                AUTO_CONVERGE_REASON_RAISE);
+    } else if (ends_soon(state, win, lim)) {
+        set_throttle(next, lim, lim->ceiling_permille,
+                     AUTO_CONVERGE_REASON_HOLD);
+    } else {
+        give_up(next, win, lim);
+    }
+}
+
+/* When will it have completed, with the throttle just decided? */
+static uint64_t predict_time_ms(const AutoConvergeState *state,
+                                const Window *win, const Limits *lim,
+                                const AutoConvergeDecision *next)
+{
+    double stop_s = win->remaining_bytes / win->drain_bps;
+    double before = throttle_to_run_share(state->last.throttle_permille);
+    double after = throttle_to_run_share(next->throttle_permille);
+    double ratio;
+
+    if (next->switchover || fits_downtime(win, lim, win->remaining_bytes)) {
+        return double_to_u64(stop_s * MS_PER_S);
+    }
+    ratio = predict_dirty(state, win, win->remaining_bytes,
+                          fmin(win->run_share * after / before, after)) /
+            win->remaining_bytes;
+    return ratio < 1 ? double_to_u64(stop_s / (1 - ratio) * MS_PER_S) :
+           AUTO_CONVERGE_NEVER;
+}
+
+void auto_converge_init(AutoConvergeState *state)
+{
+    *state = (AutoConvergeState) {
+        .last.phase = AUTO_CONVERGE_PHASE_WATCH,
+        .last.reason = AUTO_CONVERGE_REASON_START,
+        .last.predicted_downtime_ms = AUTO_CONVERGE_NEVER,
+        .last.predicted_time_ms = AUTO_CONVERGE_NEVER,
+        .exponent = EXPONENT_MAX,
+    };
+}
+
+AutoConvergeDecision auto_converge_update(AutoConvergeState *state,
+                                          const AutoConvergeConfig *config,
+                                          const AutoConvergeSample *sample)
+{
+    const Limits lim = limits_from_config(config);
+    AutoConvergeDecision next = state->last;
+    Window win;
+
+    next.dirty_rate_bps = bytes_to_bps(sample->dirty_bytes,
+                                       sample->elapsed_ns);
+    next.transfer_rate_bps = bytes_to_bps(sample->drained_bytes,
+                                          sample->elapsed_ns);
+    next.predicted_downtime_ms = AUTO_CONVERGE_NEVER;
+    next.predicted_time_ms = AUTO_CONVERGE_NEVER;
+
+    if (sample_is_usable(sample)) {
+        win = measure_window(state, sample);
+        learn_curve(state, &win);
+        if (next.phase == AUTO_CONVERGE_PHASE_FALLBACK) {
+            next.switchover = true;
+        } else if (win.ratio > lim.threshold_ratio &&
+                   !fits_downtime(&win, &lim, win.remaining_bytes)) {
+            decide_bad(state, &next, &win, &lim);
+        } else {
+            decide_good(&next, &win, &lim);
+        }
+        next.predicted_downtime_ms =
+            double_to_u64(win.remaining_bytes / win.drain_bps * MS_PER_S);
+        next.predicted_time_ms = predict_time_ms(state, &win, &lim, &next);
+    } else if (next.phase != AUTO_CONVERGE_PHASE_FALLBACK) {
+        set_throttle(&next, &lim, next.throttle_permille,
+                     AUTO_CONVERGE_REASON_REJECTED);
+    }
+    state->last = next;
+    return next;
+}
+
+const char *auto_converge_phase_name(AutoConvergePhase phase)
+{
+    static const char *const names[AUTO_CONVERGE_PHASE__MAX] = {
+        [AUTO_CONVERGE_PHASE_WATCH] = "watch",
+        [AUTO_CONVERGE_PHASE_THROTTLE] = "throttle",
+        [AUTO_CONVERGE_PHASE_CEILING] = "ceiling",
+        [AUTO_CONVERGE_PHASE_FALLBACK] = "fallback",
+    };
+
+    assert((unsigned)phase < AUTO_CONVERGE_PHASE__MAX);
+    return names[phase];
+}
+
+const char *auto_converge_reason_name(AutoConvergeReason reason)
+{
+    static const char *const names[AUTO_CONVERGE_REASON__MAX] = {
+        [AUTO_CONVERGE_REASON_START] = "start",
+        [AUTO_CONVERGE_REASON_REJECTED] = "rejected",
+        [AUTO_CONVERGE_REASON_CONVERGES] = "converges",
+        [AUTO_CONVERGE_REASON_PATIENCE] = "patience",
+        [AUTO_CONVERGE_REASON_ENGAGE] = "engage",
+        [AUTO_CONVERGE_REASON_RAISE] = "raise",
+        [AUTO_CONVERGE_REASON_HOLD] = "hold",
+        [AUTO_CONVERGE_REASON_RELEASE] = "release",
+        [AUTO_CONVERGE_REASON_CALM] = "calm",
+        [AUTO_CONVERGE_REASON_CEILING] = "ceiling",
+        [AUTO_CONVERGE_REASON_FUTILE] = "futile",
+        [AUTO_CONVERGE_REASON_NO_FALLBACK] = "no-fallback",
+        [AUTO_CONVERGE_REASON_TOO_LONG] = "too-long",
+        [AUTO_CONVERGE_REASON_STOP_AND_COPY] = "stop-and-copy",
+    };
+
+    assert((unsigned)reason < AUTO_CONVERGE_REASON__MAX);
+    return names[reason];
+}

@@ -1,0 +1,869 @@
+/*
+ * Adaptive auto-converge: the laws of the policy, each on its own
+ *
+ * Copyright (c) 2026 the auto-converge authors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Whole migrations are in test-auto-converge-sim.c.  Here one window follows
+ * another with hand-made values, so that every expectation can be derived in
+ * a comment.
+ */
+
+#include "qemu/osdep.h"
+#include <math.h>
+#include "migration/auto-converge.h"
+
+#define MIB 1048576ULL
+#define MS_TO_NS 1000000ULL
+#define S_TO_NS 1000000000ULL
+
+static const AutoConvergeConfig defaults = {
+    .trigger_threshold_pct = 50,
+    .throttle_initial_pct = 20,
+    .throttle_increment_pct = 10,
+    .throttle_max_pct = 99,
+    .fallback = AUTO_CONVERGE_FALLBACK_STOP_AND_COPY,
+    .fallback_downtime_ms = 30000,
+    .downtime_limit_ms = 300,
+};
+
+/* What was in the memory before must not matter. */
+static void init_from_garbage(AutoConvergeState *state)
+{
+    memset(state, 0xa5, sizeof(*state));
+    auto_converge_init(state);
+}
+
+/* A window of @ms in which the guest ran @run_ms; the sizes are in MiB. */
+static AutoConvergeSample window(uint64_t ms, uint64_t run_ms, uint64_t dirty,
+                                 uint64_t drained, uint64_t remaining)
+{
+    return (AutoConvergeSample) {
+        .elapsed_ns = ms * MS_TO_NS,
+        .guest_run_ns = run_ms * MS_TO_NS,
+        .dirty_bytes = dirty * MIB,
+        .drained_bytes = drained * MIB,
+        .remaining_bytes = remaining * MIB,
+    };
+}
+
+static AutoConvergeDecision step(AutoConvergeState *state,
+                                 const AutoConvergeConfig *config,
+                                 AutoConvergeSample sample)
+{
+    return auto_converge_update(state, config, &sample);
+}
+
+/*
+ * A guest that writes uniformly over @set_bytes at @rate_bps bytes per second
+ * of execution, needing @demand of a CPU, over a link of @drain_bps, in
+ * windows of one pass.
+ */
+typedef struct Guest {
+    double set_bytes;
+    double rate_bps;
+    double demand;
+    double drain_bps;
+    double remaining_bytes;
+} Guest;
+
+static AutoConvergeSample guest_pass(Guest *guest, double run_share)
+{
+    double elapsed_s = guest->remaining_bytes / guest->drain_bps;
+    double run_s = elapsed_s * fmin(run_share, guest->demand);
+    double dirty_bytes = guest->set_bytes *
+        -expm1(-guest->rate_bps * run_s / guest->set_bytes);
+    AutoConvergeSample sample = {
+        .elapsed_ns = elapsed_s * 1e9,
+        .guest_run_ns = run_s * 1e9,
+        .dirty_bytes = dirty_bytes,
+        .drained_bytes = guest->remaining_bytes,
+        .remaining_bytes = dirty_bytes,
+    };
+
+    guest->remaining_bytes = dirty_bytes;
+    return sample;
+}
+
+static double run_share(AutoConvergeDecision decision)
+{
+    return 1 - decision.throttle_permille / 1000.0;
+}
+
+/* A reproducible sequence; the constants are those of a 64 bit xorshift. */
+static uint64_t next_random(uint64_t *seed)
+{
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    return *seed;
+}
+
+/* Values that break arithmetic, and some that do not. */
+static uint64_t random_value(uint64_t *seed)
+{
+    static const uint64_t edges[] = {
+        0, 1, 2, 1000, S_TO_NS, INT64_MAX, UINT64_MAX - 1, UINT64_MAX,
+        1ULL << 53, (1ULL << 53) + 1,
+    };
+    uint64_t pick = next_random(seed) % (2 * ARRAY_SIZE(edges));
+
+    return pick < ARRAY_SIZE(edges) ? edges[pick] :
+           next_random(seed) >> next_random(seed) % 64;
+}
+
+static void assert_sane(const AutoConvergeState *state,
+                        const AutoConvergeConfig *config,
+                        AutoConvergeDecision decision)
+{
+    unsigned max_pct = config->throttle_max_pct;
+    bool final = decision.phase == AUTO_CONVERGE_PHASE_FALLBACK;
+
+    max_pct = max_pct < 1 ? 1 : max_pct > 99 ? 99 : max_pct;
+    g_assert_cmpuint(decision.phase, <, AUTO_CONVERGE_PHASE__MAX);
+    g_assert_cmpuint(decision.reason, <, AUTO_CONVERGE_REASON__MAX);
+    g_assert_cmpint(decision.switchover, ==, final);
+    if (!final) {
+        g_assert_cmpuint(decision.throttle_permille, <=, max_pct * 10);
+        g_assert_cmpint(decision.phase == AUTO_CONVERGE_PHASE_WATCH, ==,
+                        decision.throttle_permille == 0);
+    }
+    g_assert_true(isfinite(state->remaining_bytes));
+    g_assert_true(isfinite(state->point_run_s));
+    g_assert_true(isfinite(state->point_dirty_bytes));
+    g_assert_true(state->exponent >= 0.25 && state->exponent <= 1);
+    g_assert_cmpint(state->last.phase, ==, decision.phase);
+    g_assert_cmpuint(state->last.throttle_permille, ==,
+                     decision.throttle_permille);
+}
+
+static void test_init(void)
+{
+    AutoConvergeState state;
+
+    init_from_garbage(&state);
+    g_assert_cmpint(state.last.phase, ==, AUTO_CONVERGE_PHASE_WATCH);
+    g_assert_cmpint(state.last.reason, ==, AUTO_CONVERGE_REASON_START);
+    g_assert_cmpuint(state.last.throttle_permille, ==, 0);
+    g_assert_false(state.last.switchover);
+    g_assert_cmpuint(state.last.predicted_time_ms, ==, AUTO_CONVERGE_NEVER);
+}
+
+static void test_total(void)
+{
+    AutoConvergeState state;
+    uint64_t seed = 1;
+    int run, window_nr;
+
+    for (run = 0; run < 20000; run++) {
+        init_from_garbage(&state);
+        for (window_nr = 0; window_nr < 8; window_nr++) {
+            AutoConvergeConfig config = {
+                .trigger_threshold_pct = random_value(&seed),
+                .throttle_initial_pct = random_value(&seed),
+                .throttle_increment_pct = random_value(&seed),
+                .throttle_max_pct = random_value(&seed),
+                .fallback = next_random(&seed) & 1,
+                .fallback_downtime_ms = random_value(&seed),
+                .downtime_limit_ms = random_value(&seed),
+            };
+            AutoConvergeSample sample = {
+                .elapsed_ns = random_value(&seed),
+                .guest_run_ns = random_value(&seed),
+                .dirty_bytes = random_value(&seed),
+                .drained_bytes = random_value(&seed),
+                .remaining_bytes = random_value(&seed),
+            };
+
+            assert_sane(&state, &config,
+                        auto_converge_update(&state, &config, &sample));
+        }
+    }
+}
+
+/* Two states fed the same give the same, whatever they held before. */
+static void test_deterministic(void)
+{
+    AutoConvergeState a, b;
+    Guest guest = { 800e6, 2e9, 1, 100e6, 800e6 };
+    AutoConvergeDecision da, db;
+    AutoConvergeSample sample;
+    int i;
+
+    init_from_garbage(&a);
+    memset(&b, 0x5a, sizeof(b));
+    auto_converge_init(&b);
+    for (i = 0; i < 10; i++) {
+        sample = guest_pass(&guest, run_share(a.last));
+        da = auto_converge_update(&a, &defaults, &sample);
+        db = auto_converge_update(&b, &defaults, &sample);
+        g_assert_cmpint(da.phase, ==, db.phase);
+        g_assert_cmpint(da.reason, ==, db.reason);
+        g_assert_cmpuint(da.throttle_permille, ==, db.throttle_permille);
+        g_assert_cmpuint(da.predicted_downtime_ms, ==,
+                         db.predicted_downtime_ms);
+        g_assert_cmpuint(da.predicted_time_ms, ==, db.predicted_time_ms);
+    }
+}
+
+/*
+ * 1000 MiB in 10 s with 250 MiB dirtied: ratio 0.25.  The rates are per
+ * second, the stop takes 250 / 100 s, the rest 2.5 / (1 - 0.25) s.
+ */
+static void test_calm(void)
+{
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+
+    init_from_garbage(&state);
+    d = step(&state, &defaults, window(10000, 10000, 250, 1000, 250));
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_WATCH);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_CONVERGES);
+    g_assert_cmpuint(d.throttle_permille, ==, 0);
+    g_assert_cmpuint(d.dirty_rate_bps, ==, 25 * MIB);
+    g_assert_cmpuint(d.transfer_rate_bps, ==, 100 * MIB);
+    g_assert_cmpuint(d.predicted_downtime_ms, ==, 2500);
+    g_assert_cmpuint(d.predicted_time_ms, ==, 3334); /* rounded up */
+}
+
+/* A guest that dirties nothing at all is calm, and no reason to divide. */
+static void test_idle(void)
+{
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+
+    init_from_garbage(&state);
+    d = step(&state, &defaults, window(10000, 0, 0, 1000, 0));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_CONVERGES);
+    g_assert_cmpuint(d.predicted_downtime_ms, ==, 0);
+    g_assert_cmpuint(d.predicted_time_ms, ==, 0);
+}
+
+/* Ratio 2, but what is left, 20 MiB, takes 200 ms: it completes now. */
+static void test_fits_downtime(void)
+{
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+
+    init_from_garbage(&state);
+    step(&state, &defaults, window(10000, 10000, 20, 1000, 20));
+    d = step(&state, &defaults, window(1000, 1000, 200, 100, 20));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_CONVERGES);
+    g_assert_cmpuint(d.throttle_permille, ==, 0);
+    g_assert_cmpuint(d.predicted_time_ms, ==, 200);
+}
+
+/*
+ * A constant ratio of 0.78 ends within 1 / (1 - 0.78) = 4.5 pass lengths, one
+ * of 0.9 would take 9 of them (down from 9000 MiB to the 30 MiB that fit).
+ */
+static void test_patience(void)
+{
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+
+    init_from_garbage(&state);
+    d = step(&state, &defaults, window(100000, 100000, 7800, 10000, 7800));
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_WATCH);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_PATIENCE);
+    g_assert_cmpuint(d.throttle_permille, ==, 0);
+
+    init_from_garbage(&state);
+    d = step(&state, &defaults, window(100000, 100000, 9000, 10000, 9000));
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_THROTTLE);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_ENGAGE);
+}
+
+/*
+ * One point only: the secant.  Ratio 2.5 to be brought to 0.25 needs a run
+ * share of 0.1.  In the next pass the ratio is then 0.25, and it ends after
+ * R / B / (1 - 0.25) = 25 s / 0.75.
+ */
+static void test_engage_jumps(void)
+{
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+
+    init_from_garbage(&state);
+    d = step(&state, &defaults, window(10000, 10000, 2500, 1000, 2500));
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_THROTTLE);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_ENGAGE);
+    g_assert_cmpuint(d.throttle_permille, ==, 900);
+    g_assert_cmpuint(d.predicted_time_ms, ==, 33334);
+}
+
+/* A guest with 20 % of a CPU dirties at that: the share needed is 0.02. */
+static void test_engage_by_cpu_time(void)
+{
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+
+    init_from_garbage(&state);
+    d = step(&state, &defaults, window(10000, 2000, 2500, 1000, 2500));
+    g_assert_cmpuint(d.throttle_permille, ==, 980);
+}
+
+/* A run share of 1.5 % is not 2 %: 2.5 * 1.5 % / 0.15 brings 0.25. */
+static void test_permille(void)
+{
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+
+    init_from_garbage(&state);
+    d = step(&state, &defaults, window(10000, 1500, 2500, 1000, 2500));
+    g_assert_cmpuint(d.throttle_permille, ==, 985);
+}
+
+/*
+ * The secant asks for a run share of 0.25 / 0.9 = 0.28 and initial for 0.2:
+ * whichever throttles more.
+ */
+static void test_initial_is_least(void)
+{
+    AutoConvergeState state;
+    AutoConvergeConfig config = defaults;
+    AutoConvergeDecision d;
+
+    init_from_garbage(&state);
+    config.throttle_initial_pct = 80;
+    d = step(&state, &config, window(100000, 100000, 9000, 10000, 9000));
+    g_assert_cmpuint(d.throttle_permille, ==, 800);
+
+    init_from_garbage(&state);
+    config.throttle_initial_pct = 20;
+    d = step(&state, &config, window(100000, 100000, 9000, 10000, 9000));
+    g_assert_cmpuint(d.throttle_permille, ==, 722);
+
+    /* The ceiling is above both. */
+    init_from_garbage(&state);
+    config.throttle_initial_pct = 80;
+    config.throttle_max_pct = 30;
+    d = step(&state, &config, window(100000, 100000, 9000, 10000, 9000));
+    g_assert_cmpuint(d.throttle_permille, ==, 300);
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+}
+
+/*
+ * Proportional dirtying (r = 1.5 B, no saturation): after the first jump to
+ * 0.25 / 1.5 = 0.167 every window has just the target ratio and is held.
+ */
+static void test_proportional_holds(void)
+{
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+    Guest guest = { 1e15, 150e6, 1, 100e6, 16e9 };
+    int i;
+
+    init_from_garbage(&state);
+    d = step(&state, &defaults, guest_pass(&guest, 1));
+    g_assert_cmpuint(d.throttle_permille, ==, 833);
+    for (i = 0; i < 4; i++) {
+        d = step(&state, &defaults, guest_pass(&guest, run_share(d)));
+        g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_HOLD);
+        g_assert_cmpuint(d.throttle_permille, ==, 833);
+    }
+}
+
+/*
+ * A saturated set: 640 MiB however long the guest runs.  From 10 s to 6.4 s
+ * of execution U does not fall, a = 0 is kept at 0.25, and the next run share
+ * is 0.25^4 = 0.004: beyond 99 %.
+ */
+static void test_saturated_goes_to_ceiling(void)
+{
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+
+    init_from_garbage(&state);
+    d = step(&state, &defaults, window(20000, 20000, 640, 2000, 640));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_CONVERGES);
+    d = step(&state, &defaults, window(6400, 6400, 640, 640, 640));
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_FUTILE);
+    g_assert_cmpuint(d.throttle_permille, ==, 990);
+}
+
+/*
+ * Two points 10 % apart with 1 % of noise would give an exponent of 0.1; they
+ * are too close to say anything, and the secant stays: 0.25 / 1.01 = 0.248.
+ */
+static void test_exponent_ignores_close_points(void)
+{
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+
+    init_from_garbage(&state);
+    step(&state, &defaults, window(11000, 11000, 500, 1100, 500));
+    d = step(&state, &defaults, window(10000, 10000, 505, 500, 505));
+    g_assert_cmpuint(d.throttle_permille, ==, 752);
+}
+
+/* The run share that the secant law asks for is never below the needed one. */
+static void test_never_over_throttles(void)
+{
+    AutoConvergeConfig config = defaults;
+    uint64_t seed = 2;
+    int run;
+
+    config.throttle_initial_pct = 1;
+    for (run = 0; run < 5000; run++) {
+        AutoConvergeState state;
+        AutoConvergeDecision d;
+        Guest guest = {
+            .set_bytes = 1e9 + next_random(&seed) % 1000 * 1e8,
+            .rate_bps = 60e6 + next_random(&seed) % 1000 * 2e6,
+            .demand = 0.2 + next_random(&seed) % 9 * 0.1,
+            .drain_bps = 100e6,
+        };
+        double pass_s, kept_bytes;
+
+        guest.remaining_bytes = guest.set_bytes;
+        init_from_garbage(&state);
+        d = step(&state, &config, guest_pass(&guest, 1));
+        if (d.phase != AUTO_CONVERGE_PHASE_THROTTLE ||
+            d.throttle_permille == 10) {
+            continue; /* not the secant: calm, patient, ceiling, initial */
+        }
+        /* What the next pass leaves: not less than target x R. */
+        pass_s = guest.remaining_bytes / guest.drain_bps;
+        kept_bytes = guest.set_bytes *
+            -expm1(-guest.rate_bps * fmin(run_share(d) + 0.001, guest.demand) *
+                   pass_s / guest.set_bytes);
+        g_assert_cmpfloat(kept_bytes, >=, 0.25 * guest.remaining_bytes * 0.999);
+    }
+}
+
+/* As long as windows are bad the throttle rises by increment or more. */
+static void test_progress(void)
+{
+    uint64_t seed = 3;
+    int run, i;
+
+    for (run = 0; run < 2000; run++) {
+        AutoConvergeState state;
+        AutoConvergeConfig config = defaults;
+        AutoConvergeDecision d;
+        unsigned before = 0;
+
+        config.throttle_increment_pct = 1 + next_random(&seed) % 99;
+        config.throttle_max_pct = 1 + next_random(&seed) % 99;
+        init_from_garbage(&state);
+        for (i = 0; i < 110; i++) {
+            uint64_t drained = 100 + next_random(&seed) % 10000;
+            uint64_t dirty = drained * (100 + next_random(&seed) % 900) / 100;
+
+            d = step(&state, &config,
+                     window(1000 + next_random(&seed) % 9000,
+                            next_random(&seed) % 10000, dirty, drained,
+                            10000000));
+            if (d.phase == AUTO_CONVERGE_PHASE_CEILING) {
+                break;
+            }
+            g_assert_cmpuint(d.throttle_permille, >=,
+                             before ? before +
+                             config.throttle_increment_pct * 10 : 200);
+            before = d.throttle_permille;
+        }
+        g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+    }
+}
+
+/* Drives a guest on which nothing helps to its ceiling. */
+static AutoConvergeDecision reach_ceiling(AutoConvergeState *state,
+                                          const AutoConvergeConfig *config)
+{
+    init_from_garbage(state);
+    step(state, config, window(20000, 20000, 640, 2000, 640));
+    return step(state, config, window(6400, 6400, 640, 640, 640));
+}
+
+/* One whole window at the ceiling, then the stop of 640 / 100 s; final. */
+static void test_ceiling_then_fallback(void)
+{
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+
+    d = reach_ceiling(&state, &defaults);
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+    g_assert_false(d.switchover);
+    d = step(&state, &defaults, window(6400, 64, 640, 640, 640));
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_FALLBACK);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_STOP_AND_COPY);
+    g_assert_true(d.switchover);
+    g_assert_cmpuint(d.predicted_downtime_ms, ==, 6400);
+    g_assert_cmpuint(d.predicted_time_ms, ==, 6400);
+
+    /* Neither a calm window nor a broken one takes it back. */
+    d = step(&state, &defaults, window(6400, 64, 0, 640, 0));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_STOP_AND_COPY);
+    g_assert_true(d.switchover);
+    d = step(&state, &defaults, window(0, 0, 0, 0, 0));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_STOP_AND_COPY);
+    g_assert_true(d.switchover);
+    auto_converge_init(&state);
+    g_assert_cmpint(state.last.phase, ==, AUTO_CONVERGE_PHASE_WATCH);
+}
+
+/* A ceiling that was not held for a whole window is not judged. */
+static void test_ceiling_whole_window(void)
+{
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+
+    reach_ceiling(&state, &defaults);
+    d = step(&state, &defaults, window(0, 0, 640, 0, 640));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_REJECTED);
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+    g_assert_cmpuint(d.throttle_permille, ==, 990);
+    d = step(&state, &defaults, window(6400, 64, 640, 640, 640));
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_FALLBACK);
+}
+
+/* At the ceiling a ratio of 0.7 ends soon: it is held, not stopped. */
+static void test_ceiling_converges(void)
+{
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+
+    reach_ceiling(&state, &defaults);
+    d = step(&state, &defaults, window(6400, 64, 256, 640, 256));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_HOLD);
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+    g_assert_cmpuint(d.throttle_permille, ==, 990);
+}
+
+/* 6.4 s are too long for a bound of 6.3 s; the bound is raised live. */
+static void test_fallback_bound(void)
+{
+    AutoConvergeState state;
+    AutoConvergeConfig config = defaults;
+    AutoConvergeSample in_vain = window(6400, 64, 640, 640, 640);
+    AutoConvergeDecision d;
+
+    config.fallback_downtime_ms = 6300;
+    reach_ceiling(&state, &config);
+    d = step(&state, &config, in_vain);
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_TOO_LONG);
+    g_assert_false(d.switchover);
+    d = step(&state, &config, in_vain);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_TOO_LONG);
+
+    config.fallback_downtime_ms = 6400;
+    d = step(&state, &config, in_vain);
+    g_assert_true(d.switchover);
+
+    /* 0 is no bound. */
+    config.fallback_downtime_ms = 0;
+    reach_ceiling(&state, &config);
+    d = step(&state, &config, in_vain);
+    g_assert_true(d.switchover);
+}
+
+/* R falls below the bound by itself: that is a chance, and it is taken. */
+static void test_fallback_when_less_is_left(void)
+{
+    AutoConvergeState state;
+    AutoConvergeConfig config = defaults;
+    AutoConvergeDecision d;
+
+    config.fallback_downtime_ms = 6300;
+    reach_ceiling(&state, &config);
+    step(&state, &config, window(6400, 64, 640, 640, 640));
+    d = step(&state, &config, window(6400, 64, 620, 640, 620));
+    g_assert_true(d.switchover);
+    g_assert_cmpuint(d.predicted_downtime_ms, ==, 6200);
+}
+
+static void test_fallback_none(void)
+{
+    AutoConvergeState state;
+    AutoConvergeConfig config = defaults;
+    AutoConvergeSample in_vain = window(6400, 64, 640, 640, 640);
+    AutoConvergeDecision d;
+    int i;
+
+    config.fallback = AUTO_CONVERGE_FALLBACK_NONE;
+    reach_ceiling(&state, &config);
+    for (i = 0; i < 100; i++) {
+        d = step(&state, &config, in_vain);
+        g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+        g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_NO_FALLBACK);
+        g_assert_cmpuint(d.throttle_permille, ==, 990);
+        g_assert_cmpuint(d.predicted_time_ms, ==, AUTO_CONVERGE_NEVER);
+        g_assert_false(d.switchover);
+    }
+    /* Allowed live, it acts on the next window. */
+    d = step(&state, &defaults, in_vain);
+    g_assert_true(d.switchover);
+}
+
+/* A lowered ceiling holds at once, whatever the window says. */
+static void test_max_lowered_live(void)
+{
+    AutoConvergeState state;
+    AutoConvergeConfig config = defaults;
+    AutoConvergeDecision d;
+
+    config.throttle_max_pct = 40;
+    init_from_garbage(&state);
+    d = step(&state, &defaults, window(10000, 10000, 2500, 1000, 2500));
+    g_assert_cmpuint(d.throttle_permille, ==, 900);
+    d = step(&state, &config, window(0, 0, 0, 0, 0));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_REJECTED);
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+    g_assert_cmpuint(d.throttle_permille, ==, 400);
+}
+
+/* A raised ceiling is used, and gets a whole window of its own. */
+static void test_max_raised_live(void)
+{
+    AutoConvergeState state;
+    AutoConvergeConfig config = defaults;
+    AutoConvergeDecision d;
+
+    config.throttle_max_pct = 50;
+    config.fallback = AUTO_CONVERGE_FALLBACK_NONE;
+    d = reach_ceiling(&state, &config);
+    g_assert_cmpuint(d.throttle_permille, ==, 500);
+    d = step(&state, &config, window(6400, 3200, 640, 640, 640));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_NO_FALLBACK);
+    config.throttle_max_pct = 99;
+    config.fallback = AUTO_CONVERGE_FALLBACK_STOP_AND_COPY;
+    d = step(&state, &config, window(6400, 3200, 640, 640, 640));
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+    g_assert_cmpuint(d.throttle_permille, ==, 990);
+    g_assert_false(d.switchover);
+    d = step(&state, &config, window(6400, 64, 640, 640, 640));
+    g_assert_true(d.switchover);
+}
+
+/* Whatever a window says, the run share grows by a factor of 2 at most. */
+static void test_release_at_most_doubles(void)
+{
+    uint64_t seed = 4;
+    int run, i;
+
+    for (run = 0; run < 5000; run++) {
+        AutoConvergeState state;
+        AutoConvergeDecision d;
+        unsigned before = 1000;
+
+        init_from_garbage(&state);
+        for (i = 0; i < 20; i++) {
+            d = step(&state, &defaults,
+                     window(1000 + next_random(&seed) % 9000,
+                            next_random(&seed) % 10000,
+                            next_random(&seed) % 2000,
+                            next_random(&seed) % 2000,
+                            next_random(&seed) % 2000));
+            g_assert_cmpuint(1000 - d.throttle_permille, <=, 2 * before);
+            before = 1000 - d.throttle_permille;
+        }
+    }
+}
+
+/* The guest calms down: 100, 200, 400, 800 permille of run share, all. */
+static void test_lets_go(void)
+{
+    static const unsigned throttle[] = { 900, 800, 600, 200, 0 };
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+    unsigned i;
+
+    init_from_garbage(&state);
+    d = step(&state, &defaults, window(10000, 10000, 2500, 1000, 2500));
+    g_assert_cmpuint(d.throttle_permille, ==, throttle[0]);
+    for (i = 1; i < ARRAY_SIZE(throttle); i++) {
+        d = step(&state, &defaults, window(10000, 10, 50, 1000, 1500));
+        g_assert_cmpuint(d.throttle_permille, ==, throttle[i]);
+        g_assert_cmpint(d.reason, ==, throttle[i] ?
+                        AUTO_CONVERGE_REASON_RELEASE :
+                        AUTO_CONVERGE_REASON_CALM);
+    }
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_WATCH);
+    d = step(&state, &defaults, window(10000, 10, 50, 1000, 1500));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_CONVERGES);
+}
+
+/*
+ * On one concave curve with R held, a release is never followed by a bad
+ * window, so the throttle cannot swing.
+ */
+static void test_no_limit_cycle(void)
+{
+    uint64_t seed = 5;
+    int run, i;
+
+    for (run = 0; run < 2000; run++) {
+        AutoConvergeState state;
+        AutoConvergeDecision d = { 0 };
+        bool released = false;
+        Guest guest = {
+            .set_bytes = 1e9 + next_random(&seed) % 1000 * 1e8,
+            .rate_bps = 60e6 + next_random(&seed) % 1000 * 2e6,
+            .demand = 0.2 + next_random(&seed) % 9 * 0.1,
+            .drain_bps = 100e6,
+        };
+
+        init_from_garbage(&state);
+        for (i = 0; i < 30; i++) {
+            guest.remaining_bytes = 10e9;
+            d = step(&state, &defaults, guest_pass(&guest, run_share(d)));
+            g_assert_false(released &&
+                           d.reason == AUTO_CONVERGE_REASON_RAISE);
+            released |= d.reason == AUTO_CONVERGE_REASON_RELEASE ||
+                        d.reason == AUTO_CONVERGE_REASON_CALM;
+        }
+    }
+}
+
+/* Each of these leaves phase and throttle of a throttled guest alone. */
+static void test_rejects(const AutoConvergeSample *sample)
+{
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+
+    init_from_garbage(&state);
+    step(&state, &defaults, window(10000, 10000, 2500, 1000, 2500));
+    d = auto_converge_update(&state, &defaults, sample);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_REJECTED);
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_THROTTLE);
+    g_assert_cmpuint(d.throttle_permille, ==, 900);
+    g_assert_false(d.switchover);
+    g_assert_cmpuint(d.predicted_downtime_ms, ==, AUTO_CONVERGE_NEVER);
+    g_assert_cmpuint(d.predicted_time_ms, ==, AUTO_CONVERGE_NEVER);
+}
+
+static void test_rejects_time_standing_still(void)
+{
+    AutoConvergeSample sample = window(0, 10, 100, 100, 100);
+
+    test_rejects(&sample);
+}
+
+static void test_rejects_nothing_drained(void)
+{
+    AutoConvergeSample sample = window(1000, 1000, 100, 0, 100);
+
+    test_rejects(&sample);
+}
+
+/* More execution than time: as much as there was time. */
+static void test_run_time_beyond_elapsed(void)
+{
+    AutoConvergeState a, b;
+    AutoConvergeDecision da, db;
+
+    init_from_garbage(&a);
+    init_from_garbage(&b);
+    da = step(&a, &defaults, window(10000, 99999, 2500, 1000, 2500));
+    db = step(&b, &defaults, window(10000, 10000, 2500, 1000, 2500));
+    g_assert_cmpuint(da.throttle_permille, ==, db.throttle_permille);
+}
+
+/* Dirtied without executing (by a device): no run share helps. */
+static void test_no_run_time(void)
+{
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+
+    init_from_garbage(&state);
+    d = step(&state, &defaults, window(10000, 0, 2500, 1000, 2500));
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_CEILING);
+}
+
+static void test_names(void)
+{
+    static const char *const phases[] = {
+        "watch", "throttle", "ceiling", "fallback",
+    };
+    static const char *const reasons[] = {
+        "start", "rejected", "converges", "patience", "engage", "raise",
+        "hold", "release", "calm", "ceiling", "futile", "no-fallback",
+        "too-long", "stop-and-copy",
+    };
+    unsigned i;
+
+    g_assert_cmpint(ARRAY_SIZE(phases), ==, AUTO_CONVERGE_PHASE__MAX);
+    g_assert_cmpint(ARRAY_SIZE(reasons), ==, AUTO_CONVERGE_REASON__MAX);
+    for (i = 0; i < ARRAY_SIZE(phases); i++) {
+        g_assert_cmpstr(auto_converge_phase_name(i), ==, phases[i]);
+    }
+    for (i = 0; i < ARRAY_SIZE(reasons); i++) {
+        g_assert_cmpstr(auto_converge_reason_name(i), ==, reasons[i]);
+    }
+}
+
+static void add_input_tests(void)
+{
+    g_test_add_func("/auto-converge/input/init", test_init);
+    g_test_add_func("/auto-converge/input/total", test_total);
+    g_test_add_func("/auto-converge/input/deterministic", test_deterministic);
+    g_test_add_func("/auto-converge/input/rejects-time-standing-still",
+                    test_rejects_time_standing_still);
+    g_test_add_func("/auto-converge/input/rejects-nothing-drained",
+                    test_rejects_nothing_drained);
+    g_test_add_func("/auto-converge/input/run-time-beyond-elapsed",
+                    test_run_time_beyond_elapsed);
+    g_test_add_func("/auto-converge/input/no-run-time", test_no_run_time);
+    g_test_add_func("/auto-converge/input/names", test_names);
+}
+
+static void add_law_tests(void)
+{
+    g_test_add_func("/auto-converge/law/calm", test_calm);
+    g_test_add_func("/auto-converge/law/idle", test_idle);
+    g_test_add_func("/auto-converge/law/fits-downtime", test_fits_downtime);
+    g_test_add_func("/auto-converge/law/patience", test_patience);
+    g_test_add_func("/auto-converge/law/engage-jumps", test_engage_jumps);
+    g_test_add_func("/auto-converge/law/engage-by-cpu-time",
+                    test_engage_by_cpu_time);
+    g_test_add_func("/auto-converge/law/permille", test_permille);
+    g_test_add_func("/auto-converge/law/initial-is-least",
+                    test_initial_is_least);
+    g_test_add_func("/auto-converge/law/proportional-holds",
+                    test_proportional_holds);
+    g_test_add_func("/auto-converge/law/saturated-goes-to-ceiling",
+                    test_saturated_goes_to_ceiling);
+    g_test_add_func("/auto-converge/law/exponent-ignores-close-points",
+                    test_exponent_ignores_close_points);
+    g_test_add_func("/auto-converge/law/never-over-throttles",
+                    test_never_over_throttles);
+    g_test_add_func("/auto-converge/law/progress", test_progress);
+    g_test_add_func("/auto-converge/law/release-at-most-doubles",
+                    test_release_at_most_doubles);
+    g_test_add_func("/auto-converge/law/lets-go", test_lets_go);
+    g_test_add_func("/auto-converge/law/no-limit-cycle", test_no_limit_cycle);
+}
+
+static void add_ceiling_tests(void)
+{
+    g_test_add_func("/auto-converge/ceiling/then-fallback",
+                    test_ceiling_then_fallback);
+    g_test_add_func("/auto-converge/ceiling/whole-window",
+                    test_ceiling_whole_window);
+    g_test_add_func("/auto-converge/ceiling/converges",
+                    test_ceiling_converges);
+    g_test_add_func("/auto-converge/ceiling/fallback-bound",
+                    test_fallback_bound);
+    g_test_add_func("/auto-converge/ceiling/fallback-when-less-is-left",
+                    test_fallback_when_less_is_left);
+    g_test_add_func("/auto-converge/ceiling/fallback-none",
+                    test_fallback_none);
+    g_test_add_func("/auto-converge/ceiling/max-lowered-live",
+                    test_max_lowered_live);
+    g_test_add_func("/auto-converge/ceiling/max-raised-live",
+                    test_max_raised_live);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    add_input_tests();
+    add_law_tests();
+    add_ceiling_tests();
+    return g_test_run();
+}

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# auto-converge: an adaptive auto-converge for QEMU, as a patch series
+#
+# Copyright (c) 2026 the auto-converge authors
+#
+# Every target does what it needs first; none needs another one before it.
+# All that is made lies under build/.
+
+SERIES ?= 7.2
+export SERIES QEMU_SRC FORCE OFFSETS SIGNOFF JOBS
+
+S := scripts
+BUILD := build
+TREE := $(BUILD)/$(SERIES)/tree
+STOCK := $(BUILD)/$(SERIES)/bin/stock/qemu-system-x86_64
+GUEST := $(BUILD)/guest
+
+.PHONY: help
+help:
+	@echo 'make demo      migrate a busy guest with stock QEMU and with this one, and compare'
+	@echo 'make check     all tests; ends with "N passed, N failed"'
+	@echo 'make build     stock and patched QEMU; make where-qemu prints the path'
+	@echo 'make series    export the series as mail for git am: build/series-$(SERIES)/'
+	@echo
+	@echo 'make deps      check for what is needed, install it where possible'
+	@echo 'make fetch     the source of the release, in build/$(SERIES)/tree'
+	@echo 'make apply     the series as commits there; FORCE=1 drops your edits'
+	@echo 'make refresh   commits made there become patches and overlay files again'
+	@echo 'make hunks     what the series changes in files of the release'
+	@echo 'make check-unit check-scripts check-series check-bisect check-qtest check-upstream'
+	@echo 'make where-qemu where-replay clean distclean'
+	@echo
+	@echo 'SERIES=$(SERIES)     which release ($(patsubst patches/%/BASE,%,$(wildcard patches/*/BASE)))'
+	@echo 'QEMU_SRC=...   its source: a tarball, directory, git tree or .dsc'
+
+.PHONY: deps fetch apply refresh
+deps:
+	@$S/deps
+
+fetch: deps
+	@$S/fetch
+
+apply: fetch
+	@$S/apply
+
+# The tree is brought to the series only where there is none yet.
+refresh: fetch
+	@git -C $(TREE) rev-parse -q --verify refs/auto-converge/stock >/dev/null || $S/apply
+	@$S/refresh
+
+.PHONY: build series hunks
+build: apply
+	@$S/build all
+
+series: fetch
+	@$S/export
+
+hunks: fetch
+	@$S/hunks
+
+.PHONY: check check-unit check-scripts check-series check-bisect check-qtest check-upstream
+check check-unit check-scripts check-series check-bisect check-qtest check-upstream:
+	@$S/check $(patsubst check-%,%,$(patsubst check,all,$@))
+
+# Everything the demo needs, quietly; then its own words.
+.PHONY: demo guest
+demo: build guest
+	@python3 bench/demo.py --series $(SERIES) --stock $(STOCK) \
+	    --patched $$($S/build where) --guest $(GUEST)/workload.elf \
+	    --qemu-python $(TREE)/python --out $(BUILD)/demo-$(SERIES)
+
+guest: deps
+	@$(MAKE) -s -C tests/guest OUT=$(CURDIR)/$(GUEST)
+
+.PHONY: where-qemu where-replay
+where-qemu:
+	@$S/build where
+
+where-replay:
+	@echo $(CURDIR)/$(BUILD)/standalone/auto-converge-replay
+
+.PHONY: clean distclean
+# What was made from the sources goes; downloads and trees with your commits stay.
+clean:
+	rm -rf $(BUILD)/standalone* $(BUILD)/guest $(BUILD)/log $(BUILD)/series-* \
+	    $(BUILD)/demo-* $(BUILD)/*/obj $(BUILD)/*/bin $(BUILD)/*/built $(BUILD)/ccache
+
+distclean:
+	@for tree in $(BUILD)/*/tree; do \
+	    [ ! -d $$tree ] || [ "$(FORCE)" = 1 ] || \
+	        SERIES=$$(basename $$(dirname $$tree)) $S/apply --check || exit 1; \
+	done
+	rm -rf $(BUILD)

@@ -1,0 +1,83 @@
+/*
+ * Adaptive auto-converge: what it tells
+ *
+ * Copyright (c) 2026 the auto-converge authors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/qapi-events-auto-converge.h"
+#include "monitor/monitor.h"
+#include "migration/auto-converge-control.h"
+
+QEMU_BUILD_BUG_ON(AUTO_CONVERGE_PHASE__MAX != AUTO_CONVERGE_PHASE_NAME__MAX);
+QEMU_BUILD_BUG_ON(AUTO_CONVERGE_REASON__MAX != AUTO_CONVERGE_REASON_NAME__MAX);
+
+AutoConvergeInfo *auto_converge_query(void)
+{
+    const AutoConvergeControl *control = auto_converge_control();
+    const AutoConvergeDecision *last = &control->state.last;
+    AutoConvergeInfo *info;
+
+    if (!control->enabled) {
+        return NULL;
+    }
+    info = g_new0(AutoConvergeInfo, 1);
+    info->phase = (AutoConvergePhaseName)last->phase;
+    info->reason = (AutoConvergeReasonName)last->reason;
+    info->throttle = cpu_throttle_get_permille() / 10.0;
+    info->highest_throttle = control->highest_permille / 10.0;
+    info->windows = control->windows;
+    info->dirty_rate = last->dirty_rate_bps;
+    info->transfer_rate = last->transfer_rate_bps;
+    info->has_predicted_downtime =
+        last->predicted_downtime_ms != AUTO_CONVERGE_NEVER;
+    if (info->has_predicted_downtime) {
+        info->predicted_downtime = last->predicted_downtime_ms;
+    }
+    info->has_predicted_time = last->predicted_time_ms != AUTO_CONVERGE_NEVER;
+    if (info->has_predicted_time) {
+        info->predicted_time = last->predicted_time_ms;
+    }
+    info->throttled_time = cpu_throttle_get_held_ns() / SCALE_MS;
+    info->fallback = control->config.fallback == AUTO_CONVERGE_FALLBACK_NONE
+                     ? CPU_THROTTLE_FALLBACK_NONE
+                     : CPU_THROTTLE_FALLBACK_STOP_AND_COPY;
+    return info;
+}
+
+void auto_converge_send_event(void)
+{
+    g_autoptr(AutoConvergeInfo) info = auto_converge_query();
+
+    if (info) {
+        qapi_event_send_migration_auto_converge(info);
+    }
+}
+
+void auto_converge_print_info(Monitor *mon, const AutoConvergeInfo *info)
+{
+    monitor_printf(mon, "auto-converge phase: %s (%s)\n",
+                   AutoConvergePhaseName_str(info->phase),
+                   AutoConvergeReasonName_str(info->reason));
+    monitor_printf(mon, "auto-converge throttle: %.1f %% (highest %.1f %%)\n",
+                   info->throttle, info->highest_throttle);
+    monitor_printf(mon, "auto-converge windows: %" PRIu64 "\n", info->windows);
+    monitor_printf(mon, "auto-converge dirty rate: %" PRIu64 " kbytes/s\n",
+                   info->dirty_rate >> 10);
+    monitor_printf(mon, "auto-converge transfer rate: %" PRIu64 " kbytes/s\n",
+                   info->transfer_rate >> 10);
+    if (info->has_predicted_downtime) {
+        monitor_printf(mon, "auto-converge predicted downtime: %" PRIu64
+                       " ms\n", info->predicted_downtime);
+    }
+    if (info->has_predicted_time) {
+        monitor_printf(mon, "auto-converge predicted time: %" PRIu64 " ms\n",
+                       info->predicted_time);
+    }
+    monitor_printf(mon, "auto-converge throttled time: %" PRIu64 " ms\n",
+                   info->throttled_time);
+    monitor_printf(mon, "auto-converge fallback: %s\n",
+                   CpuThrottleFallback_str(info->fallback));
+}

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Copyright (c) 2026 the auto-converge authors
+"""
+Drive real migrations of the workload guest and measure them.
+
+    link      a link of a known rate between two network namespaces
+    serial    what the guest says and is told
+    machine   one QEMU with the workload guest in it
+    samples   what one look at query-migrate says
+    migrate   one migration from start to verified memory
+    figures   what a run comes to
+    display   progress, table
+    plot      both runs over time
+
+Sizes are bytes and times are seconds of the wall clock (time.time()), unless a
+name ends otherwise. MB is 10^6 bytes, MiB is 2^20.
+"""

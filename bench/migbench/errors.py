@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Copyright (c) 2026 the auto-converge authors
+"""Errors that are told to the user without a traceback."""
+
+
+class BenchError(Exception):
+    """Something outside of this program is not as it has to be."""

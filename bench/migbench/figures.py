@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Copyright (c) 2026 the auto-converge authors
+"""What a run comes to: the figures of the demo's table."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Dict, List, Optional
+
+from .migrate import Run
+from .samples import PassEvent
+
+WINDOW_S = 1.0      # passes shorter than this share a window, as in QEMU
+OUTCOMES = {'cancelled': 'not converged: cancelled', 'failed': 'failed'}
+
+
+@dataclass
+class Figures:
+    """One row; None: not known. Times in s unless named otherwise."""
+    outcome: str
+    completed: bool
+    total_s: float
+    after_bulk_s: Optional[float]
+    predicted_downtime_ms: Optional[float]
+    downtime_ms: Optional[float]            # as QEMU measured it
+    guest_downtime_ms: Optional[float]      # as the guest's reports show it
+    passes: int
+    windows_after_bulk: int
+    highest_throttle_pct: float
+    throttled_s: float
+    work_lost_s: Optional[float]
+    memory_good: Optional[bool]             # None: the guest did not answer
+    memory: str
+    phases: List[Dict[str, Any]] = field(default_factory=list)
+    auto_converge: Dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> Dict[str, Any]:
+        """As it is."""
+        return asdict(self)
+
+
+def baseline_rate(run: Run) -> float:
+    """Pages per s of the undisturbed guest."""
+    first, last = run.baseline
+    return (last.work - first.work) / (last.time - first.time)
+
+
+def work_lost_s(run: Run) -> Optional[float]:
+    """
+    Guest work that the migration cost, in s of undisturbed work: from the last
+    report before it to the first one after it.
+    """
+    rate = baseline_rate(run)
+    if not run.before or not run.after or rate <= 0:
+        return None
+    elapsed = run.after.time - run.before.time
+    return elapsed - (run.after.work - run.before.work) / rate
+
+
+def guest_downtime_ms(run: Run) -> Optional[float]:
+    """
+    Time that passed outside but not in the guest, whose clock stands still
+    while it is stopped, between its last report here and its first one there.
+    """
+    if run.outcome != 'completed' or not run.after or not run.last_at_source:
+        return None
+    outside = run.after.time - run.last_at_source.time
+    inside = (run.after.guest_ms - run.last_at_source.guest_ms) / 1000
+    return max(0.0, (outside - inside) * 1000)
+
+
+def bulk_end(passes: List[PassEvent]) -> Optional[float]:
+    """When the bulk pass ended: the second sync."""
+    for event in passes:
+        if event.number >= 2:
+            return event.time
+    return None
+
+
+def windows_after_bulk(passes: List[PassEvent]) -> int:
+    """Windows, as QEMU forms them, that ended after the bulk pass."""
+    start = bulk_end(passes)
+    count = 0
+    for event in passes:
+        if start is not None and event.time >= start + WINDOW_S:
+            count += 1
+            start = event.time
+    return count
+
+
+def throttled_s(run: Run) -> float:
+    """
+    Time withheld from the vCPUs: QEMU's own account, else the throttle asked
+    for, integrated over the samples.
+    """
+    own = [s.throttled_ms for s in run.samples if s.throttled_ms is not None]
+    if own:
+        return max(own) / 1000
+    total = 0.0
+    for before, after in zip(run.samples, run.samples[1:]):
+        total += before.throttle_pct / 100 * (after.time - before.time)
+    return total
+
+
+def highest_throttle_pct(run: Run) -> float:
+    """Of samples and events; a phase may be shorter than a sample."""
+    seen = [s.throttle_pct for s in run.samples]
+    seen += [e.auto_converge['throttle'] for e in run.events.phases
+             if 'throttle' in e.auto_converge]
+    return max(seen, default=0.0)
+
+
+def predicted_downtime_ms(run: Run) -> Optional[float]:
+    """The last prediction: the controller's, else expected-downtime."""
+    if run.outcome != 'completed':
+        return None
+    own = [e.auto_converge.get('predicted-downtime')
+           for e in run.events.phases]
+    own += [s.auto_converge.get('predicted-downtime') for s in run.samples]
+    if run.events.phases and run.events.phases[-1].auto_converge.get(
+            'phase') == 'fallback':
+        own.append(run.events.phases[-1].auto_converge.get(
+            'predicted-downtime'))
+    known = [value for value in own if value is not None]
+    if known:
+        return float(known[-1])
+    known = [s.expected_downtime_ms for s in run.samples
+             if s.status != 'completed' and s.expected_downtime_ms is not None]
+    return known[-1] if known else None
+
+
+def outcome(run: Run) -> str:
+    """In words."""
+    if run.outcome == 'completed':
+        fallback = any(e.auto_converge.get('phase') == 'fallback'
+                       for e in run.events.phases)
+        fallback |= any(s.phase == 'fallback' for s in run.samples)
+        return 'completed by stop-and-copy' if fallback else 'completed'
+    return OUTCOMES.get(run.outcome, run.outcome)
+
+
+def figures(run: Run) -> Figures:
+    """All of them."""
+    total = run.end - run.start
+    if run.outcome == 'completed' and 'total-time' in run.final:
+        total = run.final['total-time'] / 1000
+    bulk = bulk_end(run.events.passes)
+    verdict = run.verdict_after
+    return Figures(
+        outcome=outcome(run), completed=run.outcome == 'completed',
+        total_s=total,
+        after_bulk_s=max(0.0, run.start + total - bulk) if bulk else None,
+        predicted_downtime_ms=predicted_downtime_ms(run),
+        downtime_ms=run.final.get('downtime')
+        if run.outcome == 'completed' else None,
+        guest_downtime_ms=guest_downtime_ms(run),
+        passes=max((s.passes for s in run.samples), default=0),
+        windows_after_bulk=windows_after_bulk(run.events.passes),
+        highest_throttle_pct=highest_throttle_pct(run),
+        throttled_s=throttled_s(run), work_lost_s=work_lost_s(run),
+        memory_good=verdict.good if verdict else None,
+        memory=verdict.describe() if verdict else 'no answer',
+        phases=[{'time': e.time - run.start, **e.auto_converge}
+                for e in run.events.phases],
+        auto_converge=next((s.auto_converge for s in reversed(run.samples)
+                            if s.auto_converge), {}))

@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 #include "hw/core/cpu.h"
 #include "qemu/thread.h"
+#include "qemu/timer.h"
 #include "migration/auto-converge-control.h"
 
 /* At the start of the window: CPU time by cpu_index, and time held back, ns */

@@ -21,7 +21,8 @@ bool auto_converge_params_check(const CpuThrottleFallbackParameters *params,
                                 Error **errp)
 {
     if (params->has_cpu_throttle_fallback_downtime &&
-        params->cpu_throttle_fallback_downtime > CPU_THROTTLE_FALLBACK_DOWNTIME_MAX_MS) {
+        params->cpu_throttle_fallback_downtime >
+        CPU_THROTTLE_FALLBACK_DOWNTIME_MAX_MS) {
         error_setg(errp, "Parameter 'cpu-throttle-fallback-downtime' expects "
                    "an integer in the range of 0 to %d ms",
                    CPU_THROTTLE_FALLBACK_DOWNTIME_MAX_MS);

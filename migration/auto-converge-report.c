@@ -7,12 +7,12 @@
  */
 
 #include "qemu/osdep.h"
+#include "qapi/error.h"
 #include "qapi/qapi-events-auto-converge.h"
+#include "qapi/util.h"
+#include "qemu/timer.h"
 #include "monitor/monitor.h"
 #include "migration/auto-converge-control.h"
-
-QEMU_BUILD_BUG_ON(AUTO_CONVERGE_PHASE__MAX != AUTO_CONVERGE_PHASE_NAME__MAX);
-QEMU_BUILD_BUG_ON(AUTO_CONVERGE_REASON__MAX != AUTO_CONVERGE_REASON_NAME__MAX);
 
 AutoConvergeInfo *auto_converge_query(void)
 {
@@ -24,8 +24,12 @@ AutoConvergeInfo *auto_converge_query(void)
         return NULL;
     }
     info = g_new0(AutoConvergeInfo, 1);
-    info->phase = (AutoConvergePhaseName)last->phase;
-    info->reason = (AutoConvergeReasonName)last->reason;
+    info->phase = qapi_enum_parse(&AutoConvergePhaseName_lookup,
+                                  auto_converge_phase_name(last->phase),
+                                  -1, &error_abort);
+    info->reason = qapi_enum_parse(&AutoConvergeReasonName_lookup,
+                                   auto_converge_reason_name(last->reason),
+                                   -1, &error_abort);
     info->throttle = cpu_throttle_get_permille() / 10.0;
     info->highest_throttle = control->highest_permille / 10.0;
     info->windows = control->windows;

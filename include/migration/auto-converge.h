@@ -45,13 +45,13 @@
  * A window is bad when ratio > threshold and R does not fit into the downtime
  * limit.  target = threshold / 2.
  *
- *     bad, unthrottled    nothing, if R sinks below the downtime limit within
- *                         5 lengths of the next pass by itself; else the run
- *                         share falls to the needed one in one step, and to
- *                         1 - initial at most
+ *     bad, unthrottled    nothing, while R sinks fast enough to fit within 8
+ *                         such windows; else the run share falls to the
+ *                         needed one in one step, to 1 - initial at most
  *     bad, throttled      it falls to the needed one, by increment at least
- *     bad, at the ceiling nothing, if it ends that soon by itself; else stop
- *                         and copy, unless R / B exceeds the fallback's bound
+ *     bad, at the ceiling nothing, when R fits within 1.5 such windows; else
+ *                         stop and copy, unless R / B exceeds the fallback's
+ *                         bound
  *     good, throttled     it rises by target / ratio, at most by 2
  *
  * From which follow, and are tested:

@@ -255,8 +255,8 @@ static void test_fits_downtime(void)
 }
 
 /*
- * A constant ratio of 0.78 ends within 1 / (1 - 0.78) = 4.5 pass lengths, one
- * of 0.9 would take 9 of them (down from 9000 MiB to the 30 MiB that fit).
+ * Of 10000 MiB 8800 are left, 30 fit: 8770 <= 8 x 1200.  With 9000 left the
+ * pace is 1000, and 8970 > 8 x 1000.
  */
 static void test_patience(void)
 {
@@ -264,7 +264,7 @@ static void test_patience(void)
     AutoConvergeDecision d;
 
     init_from_garbage(&state);
-    d = step(&state, &defaults, window(100000, 100000, 7800, 10000, 7800));
+    d = step(&state, &defaults, window(100000, 100000, 8800, 10000, 8800));
     g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_WATCH);
     g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_PATIENCE);
     g_assert_cmpuint(d.throttle_permille, ==, 0);
@@ -272,6 +272,19 @@ static void test_patience(void)
     init_from_garbage(&state);
     d = step(&state, &defaults, window(100000, 100000, 9000, 10000, 9000));
     g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_THROTTLE);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_ENGAGE);
+}
+
+/* Waiting ends when R stops sinking, however long it was patient. */
+static void test_patience_ends(void)
+{
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+
+    init_from_garbage(&state);
+    d = step(&state, &defaults, window(100000, 100000, 8000, 10000, 8000));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_PATIENCE);
+    d = step(&state, &defaults, window(85000, 85000, 7900, 8000, 7900));
     g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_ENGAGE);
 }
 
@@ -520,17 +533,24 @@ static void test_ceiling_whole_window(void)
     g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_FALLBACK);
 }
 
-/* At the ceiling a ratio of 0.7 ends soon: it is held, not stopped. */
+/*
+ * At the ceiling: of 640 MiB 384 are left, 30 fit, 354 <= 1.5 x 256, so it is
+ * held, not stopped.  With 410 left, 380 > 1.5 x 230.
+ */
 static void test_ceiling_converges(void)
 {
     AutoConvergeState state;
     AutoConvergeDecision d;
 
     reach_ceiling(&state, &defaults);
-    d = step(&state, &defaults, window(6400, 64, 256, 640, 256));
+    d = step(&state, &defaults, window(6400, 64, 384, 640, 384));
     g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_HOLD);
     g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
     g_assert_cmpuint(d.throttle_permille, ==, 990);
+
+    reach_ceiling(&state, &defaults);
+    d = step(&state, &defaults, window(6400, 64, 410, 640, 410));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_STOP_AND_COPY);
 }
 
 /* 6.4 s are too long for a bound of 6.3 s; the bound is raised live. */
@@ -818,6 +838,7 @@ static void add_law_tests(void)
     g_test_add_func("/auto-converge/law/idle", test_idle);
     g_test_add_func("/auto-converge/law/fits-downtime", test_fits_downtime);
     g_test_add_func("/auto-converge/law/patience", test_patience);
+    g_test_add_func("/auto-converge/law/patience-ends", test_patience_ends);
     g_test_add_func("/auto-converge/law/engage-jumps", test_engage_jumps);
     g_test_add_func("/auto-converge/law/engage-by-cpu-time",
                     test_engage_by_cpu_time);

@@ -12,15 +12,20 @@ export LC_ALL=C
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GREP_OPTIONS
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-SERIES=${SERIES:-7.2}
-patches=$top/patches/$SERIES
 build=$top/build
 dl=$build/dl
-work=$build/$SERIES
-tree=$work/tree
-obj=$work/obj
-bin=$work/bin
 jobs=${JOBS:-$(nproc)}
+
+# use_series NAME: the paths of one series.
+use_series() {
+    export SERIES=$1
+    patches=$top/patches/$SERIES
+    work=$build/$SERIES
+    tree=$work/tree
+    obj=$work/obj
+    bin=$work/bin
+}
+use_series "${SERIES:-7.2}"
 
 say() { printf '%s\n' "$*"; }
 

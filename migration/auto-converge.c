@@ -366,6 +366,16 @@ static void decide_bad(AutoConvergeState *state, AutoConvergeDecision *next,
     }
 }
 
+/*
+ * What will the guest execute?  With less allowed, at most that; with more, it
+ * may use all of it.
+ */
+static double predict_run_share(const Window *win, double before, double after)
+{
+    return after < before ? fmin(win->run_share, after) :
+           win->run_share * after / before;
+}
+
 /* When will it have completed, with the throttle just decided? */
 static uint64_t predict_time_ms(const AutoConvergeState *state,
                                 const Window *win, const Limits *lim,
@@ -380,7 +390,7 @@ static uint64_t predict_time_ms(const AutoConvergeState *state,
         return double_to_u64(stop_s * MS_PER_S);
     }
     ratio = predict_dirty(state, win, win->remaining_bytes,
-                          fmin(win->run_share * after / before, after)) /
+                          predict_run_share(win, before, after)) /
             win->remaining_bytes;
     return ratio < 1 ? double_to_u64(stop_s / (1 - ratio) * MS_PER_S) :
            AUTO_CONVERGE_NEVER;

@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+#
+# auto-converge-replay, as another program sees it
+#
+# Copyright (c) 2026 the auto-converge authors
+#
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# usage: test-auto-converge-replay.py PATH-OF-REPLAY
+
+import subprocess
+import sys
+import unittest
+
+REPLAY = sys.argv.pop(1)
+KEYS = ('elapsed_ns', 'guest_run_ns', 'dirty_bytes', 'drained_bytes',
+        'remaining_bytes')
+CALM = (10_000_000_000, 10_000_000_000, 250, 1000, 250)
+# Ratio 2.5, to be brought to 0.25: a tenth of the run time.
+BUSY = (10_000_000_000, 10_000_000_000, 2_500_000, 1_000_000, 2_500_000)
+# A saturated set of 640 MB at 100 MB/s: ceiling, and then the stop of 6.4 s.
+BULK = (20_000_000_000, 20_000_000_000, 640_000_000, 2_000_000_000,
+        640_000_000)
+FLAT = (6_400_000_000, 6_400_000_000, 640_000_000, 640_000_000, 640_000_000)
+
+
+def line(values, keys=KEYS):
+    sample = dict(zip(KEYS, values))
+    return ' '.join(f'{key}={sample[key]}' for key in keys) + '\n'
+
+
+def run(text, *args):
+    return subprocess.run([REPLAY, *args], input=text, text=True,
+                          capture_output=True, check=False)
+
+
+class Replay(unittest.TestCase):
+    def test_decision_line(self):
+        done = run(line(CALM))
+        self.assertEqual(done.returncode, 0)
+        self.assertEqual(done.stderr, '')
+        # R / B = 250 / 100 = 2.5 s, to the end 2.5 / (1 - 0.25) = 3.334 s
+        self.assertEqual(
+            done.stdout, 'phase=watch reason=converges throttle_permille=0 '
+            'action=continue predicted_downtime_ms=2500 '
+            'predicted_time_ms=3334\n')
+
+    def test_order_of_keys_and_foreign_words(self):
+        one = run(line(BUSY)).stdout
+        other = run('cpu_throttle_adapt throttle_permille=77 x phase=what '
+                    + line(BUSY, KEYS[::-1])).stdout
+        self.assertIn('throttle_permille=900 ', one)
+        self.assertEqual(one, other)
+
+    def test_fallback(self):
+        done = run(line(BULK) + line(FLAT) + line(FLAT))
+        self.assertEqual([words.split()[3] for words in
+                          done.stdout.splitlines()],
+                         ['action=continue'] * 2 + ['action=switchover'])
+        self.assertIn('predicted_downtime_ms=6400 ', done.stdout)
+
+    def test_never(self):
+        done = run(line(BULK) + line(FLAT) + line(FLAT),
+                   '--config', 'cpu-throttle-fallback=none')
+        self.assertEqual(done.stdout.split()[-1],
+                         f'predicted_time_ms={2 ** 64 - 1}')
+
+    def test_config(self):
+        done = run(line(BUSY), '--config',
+                   'max-cpu-throttle=40,downtime-limit=100,'
+                   'cpu-throttle-tailslow=on,cpu-throttle-increment=1,'
+                   'throttle-trigger-threshold=60,cpu-throttle-initial=5,'
+                   'cpu-throttle-fallback-downtime=0')
+        self.assertEqual(done.returncode, 0)
+        self.assertIn('throttle_permille=400 ', done.stdout)
+
+    def test_bad_config(self):
+        for pair in ('max-cpu-throttle=100', 'max-cpu-throttle=19',
+                     'cpu-throttle-initial=0', 'cpu-throttle-initial=+5',
+                     'cpu-throttle-initial=', 'cpu-throttle-tailslow=1',
+                     'cpu-throttle-fallback=stop', 'nothing=1',
+                     'max-cpu-throttle', 'downtime-limit=2000001',
+                     'cpu-throttle-fallback-downtime=-1'):
+            done = run(line(CALM), '--config', pair)
+            with self.subTest(pair=pair):
+                self.assertEqual(done.returncode, 2)
+                self.assertEqual(done.stdout, '')
+                self.assertIn(pair.split('=')[0], done.stderr)
+                self.assertEqual(done.stderr.count('\n'), 1)
+
+    def test_bad_lines_are_named(self):
+        good = line(CALM)
+        for bad, why in (
+                (good.replace('elapsed_ns', 'elapsed'), 'elapsed_ns'),
+                (good.replace('=1000 ', '=1000x '), 'drained_bytes'),
+                (good.replace('=1000 ', '=-1 '), 'drained_bytes'),
+                (good.replace('=1000 ', f'={2 ** 64} '), 'drained_bytes'),
+                (good.replace('=1000 ', '= '), 'drained_bytes'),
+                (good[:-1] + ' drained_bytes=1\n', 'twice'),
+                (good.replace(' ', '\0 ', 1), 'zero byte'),
+                ('what is this\n', 'missing')):
+            with self.subTest(bad=bad):
+                done = run(good + '\n# comment\n' + bad + good)
+                self.assertEqual(done.returncode, 1)
+                self.assertEqual(done.stdout.count('\n'), 2)
+                self.assertIn('line 4: ', done.stderr)
+                self.assertIn(why, done.stderr)
+
+    def test_last_line_without_end(self):
+        self.assertEqual(run(line(CALM)[:-1]).stdout.count('\n'), 1)
+
+    def test_nothing(self):
+        done = run('')
+        self.assertEqual((done.returncode, done.stdout), (0, ''))
+
+    def test_closes_the_loop(self):
+        # Would wait for ever if the answers were not flushed one by one.
+        with subprocess.Popen([REPLAY], stdin=subprocess.PIPE, text=True,
+                              stdout=subprocess.PIPE) as replay:
+            for _ in range(3):
+                replay.stdin.write(line(CALM))
+                replay.stdin.flush()
+                self.assertIn('phase=watch', replay.stdout.readline())
+            replay.stdin.close()
+            self.assertEqual(replay.wait(), 0)
+
+
+if __name__ == '__main__':
+    unittest.main()

@@ -27,20 +27,23 @@ class Report:
 class Verdict:
     """One "verify" line."""
     pages: int
-    bad: int
+    bad: int                # pages that were wrong
+    stale: int              # and more that were when they were overwritten
     table_good: bool
     seal_good: bool
 
     @property
     def good(self) -> bool:
         """Whether the memory is what the guest wrote."""
-        return not self.bad and self.table_good and self.seal_good
+        return not self.bad and not self.stale \
+            and self.table_good and self.seal_good
 
     def describe(self) -> str:
         """A few words for a table."""
         if self.good:
             return f'ok, {self.pages} pages'
         parts = [f'{self.bad} of {self.pages} pages bad'] if self.bad else []
+        parts += [f'{self.stale} stale'] if self.stale else []
         parts += [] if self.table_good else ['table bad']
         parts += [] if self.seal_good else ['seal bad']
         return ', '.join(parts)
@@ -127,6 +130,7 @@ class SerialPort:
             elif line.startswith('verify '):
                 self._verdicts.append(Verdict(int(fields['pages']),
                                               int(fields['bad']),
+                                              int(fields['stale']),
                                               fields['table'] == 'ok',
                                               fields['seal'] == 'ok'))
             elif line == 'ok' or line.startswith('error'):

@@ -34,7 +34,9 @@
  *                                           command "stat": pages written, ms
  *                                           of guest time, ms in hlt, pages of
  *                                           work dropped
- *   verify pages=P bad=B table=ok|bad seal=ok|bad work=W t=T [first=N]
+ *   verify pages=P bad=B stale=S table=ok|bad seal=ok|bad work=W t=T [first=N]
+ *                                           bad: pages that are wrong now;
+ *                                           stale: that were when overwritten
  *   ok                                      a command was taken
  *   error TEXT                              or not; at boot: and it halts
  *
@@ -64,13 +66,6 @@
 #define CALIBRATE_RUNS      4
 #define FRACTION_BITS       8           /* of ticks, in costs */
 
-struct multiboot_info {
-    uint32_t flags;
-    uint32_t mem_lower_kib, mem_upper_kib;
-    uint32_t boot_device;
-    char *cmdline;
-};
-
 typedef struct Workload {
     Config config;
     Pages pages;
@@ -98,8 +93,6 @@ typedef struct Workload {
 } Workload;
 
 static Workload workload;
-
-void workload_main(uint32_t magic, const struct multiboot_info *info);
 
 static void __attribute__((noreturn)) die(const char *what, const char *detail)
 {
@@ -228,9 +221,7 @@ static void set_up_pages(Workload *w, uint32_t mem_upper_kib)
     p->count = p->active + c->ballast_mib * PAGES_PER_MIB;
     p->table = (uint32_t *)TABLE_ADDRESS;
     p->seed = c->seed;
-    for (uint32_t i = 0; i < p->count; i++) {
-        p->table[i] = 0;
-    }
+    pages_init(p);
     for (uint32_t i = 0; c->fill && i < p->count; i += PAGES_PER_MIB) {
         pages_fill(p, i, PAGES_PER_MIB);
         clock_now();
@@ -296,6 +287,7 @@ static void report_verdict(const Workload *w)
     text_start(&text, "verify");
     text_add_field(&text, "pages", v->checked);
     text_add_field(&text, "bad", v->bad);
+    text_add_field(&text, "stale", w->pages.stale);
     text_add(&text, v->table_good ? " table=ok" : " table=bad");
     text_add(&text, v->seal_good ? " seal=ok" : " seal=bad");
     text_add_field(&text, "work", w->pages.work);
@@ -376,7 +368,8 @@ static void begin_phases(Workload *w, uint64_t now)
     const Config *c = &w->config;
 
     while (w->phase < c->phases_count
-           && now - w->start_ticks >= clock_from_ms(c->phases[w->phase].at_ms)) {
+           && clock_to_ms(now - w->start_ticks)
+              >= c->phases[w->phase].at_ms) {
         w->config.rate_mbps = c->phases[w->phase++].rate_mbps;
         plan(w, now);
     }

@@ -72,13 +72,38 @@ static inline void write_words(Pages *pages, uint32_t page, uint32_t value)
     words[PAGE_WORDS - 1] = ~value;
 }
 
+static inline bool words_are_good(const Pages *pages, uint32_t page,
+                                  uint32_t value)
+{
+    volatile uint32_t *words = page_words(pages, page);
+
+    return words[0] == value
+        && words[1 + scale(value, INNER_WORDS)] == (value ^ page)
+        && words[PAGE_WORDS - 1] == ~value;
+}
+
+static inline bool page_is_good(const Pages *pages, uint32_t page,
+                                uint32_t counter, uint32_t value)
+{
+    volatile uint32_t *words = page_words(pages, page);
+
+    if (!counter) {
+        return !words[0] && !words[PAGE_WORDS - 1];
+    }
+    return words_are_good(pages, page, value);
+}
+
 static inline void write_page(Pages *pages, uint32_t page)
 {
     uint32_t counter = pages->table[page];
+    uint32_t old = table_mix(page, counter);
     uint32_t value = page_mix(page, counter + 1);
 
+    if (!page_is_good(pages, page, counter, old)) {
+        pages->stale++;
+    }
     write_words(pages, page, value);
-    pages->sum += value - table_mix(page, counter);
+    pages->sum += value - old;
     pages->table[page] = counter + 1;
 }
 
@@ -109,8 +134,25 @@ static void pages_seal(const Pages *pages)
     seal_write(pages->work, pages->sum);
 }
 
+/* Call before a change: the new seal would hide that the old one was broken */
+static void pages_check_seal(Pages *pages)
+{
+    if (!seal_matches(pages->work, pages->sum)) {
+        pages->seal_broken = true;
+    }
+}
+
+void pages_init(Pages *pages)
+{
+    for (uint32_t page = 0; page < pages->count; page++) {
+        pages->table[page] = 0;
+    }
+    pages_seal(pages);
+}
+
 void pages_fill(Pages *pages, uint32_t first, uint32_t count)
 {
+    pages_check_seal(pages);
     for (uint32_t page = first; page < first + count; page++) {
         write_page(pages, page);
     }
@@ -120,6 +162,7 @@ void pages_fill(Pages *pages, uint32_t first, uint32_t count)
 
 void pages_write(Pages *pages, uint32_t count)
 {
+    pages_check_seal(pages);
     for (uint32_t i = 0; i < count; i++) {
         write_page(pages, choose_page(pages));
         pages_burn(pages->burn);
@@ -128,37 +171,26 @@ void pages_write(Pages *pages, uint32_t count)
     pages_seal(pages);
 }
 
-static bool page_is_good(const Pages *pages, uint32_t page)
-{
-    volatile uint32_t *words = page_words(pages, page);
-    uint32_t counter = pages->table[page];
-    uint32_t value = page_mix(page, counter);
-
-    if (!counter) {
-        return !words[0] && !words[PAGE_WORDS - 1];
-    }
-    return words[0] == value
-        && words[1 + scale(value, INNER_WORDS)] == (value ^ page)
-        && words[PAGE_WORDS - 1] == ~value;
-}
-
 bool pages_verify(const Pages *pages, uint32_t count, PagesVerdict *verdict)
 {
     for (; count && verdict->checked < pages->count; count--) {
         uint32_t page = verdict->checked++;
+        uint32_t counter = pages->table[page];
+        uint32_t value = table_mix(page, counter);
 
-        if (!page_is_good(pages, page)) {
+        if (!page_is_good(pages, page, counter, value)) {
             if (!verdict->bad++) {
                 verdict->first_bad = page;
             }
         }
-        verdict->sum += table_mix(page, pages->table[page]);
+        verdict->sum += value;
     }
     if (verdict->checked < pages->count) {
         return false;
     }
     verdict->table_good = verdict->sum == pages->sum;
-    verdict->seal_good = seal_matches(pages->work, pages->sum);
+    verdict->seal_good = !pages->seal_broken
+        && seal_matches(pages->work, pages->sum);
     return true;
 }
 

@@ -13,6 +13,9 @@
  *                           of a function of (page, counter) over the table;
  *   a stale sum or work     disagrees with the seal in the debug registers,
  *                           which do not travel with RAM.
+ *
+ * All of it is looked at before it is overwritten too, as otherwise the first
+ * milliseconds of work after a migration would mend what it has lost.
  */
 
 #ifndef WORKLOAD_PAGES_H
@@ -42,6 +45,8 @@ typedef struct Pages {
 
     uint64_t work;                      /* pages written, ever */
     uint32_t sum;                       /* over page_mix() of the table */
+    uint32_t stale;                     /* writes that met a bad page */
+    bool seal_broken;                   /* a change met a bad seal */
     uint32_t sweep_next;
     uint32_t seed;
 } Pages;
@@ -51,6 +56,9 @@ typedef struct PagesVerdict {
     uint32_t sum;                       /* of the table, as it is */
     bool table_good, seal_good;
 } PagesVerdict;
+
+/* Nothing is written yet; base, count and table are set. */
+void pages_init(Pages *pages);
 
 /* Write @count pages from @first on once, the ballast too. */
 void pages_fill(Pages *pages, uint32_t first, uint32_t count);

@@ -66,6 +66,17 @@ void serial_flush(void);
 /* The next complete command line, or NULL. Valid until the next call. */
 char *serial_get_line(void);
 
+/* What the boot loader tells. */
+struct multiboot_info {
+    uint32_t flags;
+    uint32_t mem_lower_kib, mem_upper_kib;
+    uint32_t boot_device;
+    char *cmdline;
+};
+
+/* Called by start.S. */
+void workload_main(uint32_t magic, const struct multiboot_info *info);
+
 /* Entries of start.S. */
 void irq_timer_stub(void);
 void irq_spurious_stub(void);

@@ -104,6 +104,7 @@ def throttled_s(run: Run) -> float:
 def highest_throttle_pct(run: Run) -> float:
     """Of samples and events; a phase may be shorter than a sample."""
     seen = [s.throttle_pct for s in run.samples]
+    seen += [s.auto_converge.get('highest-throttle', 0) for s in run.samples]
     seen += [e.auto_converge['throttle'] for e in run.events.phases
              if 'throttle' in e.auto_converge]
     return max(seen, default=0.0)
@@ -113,14 +114,11 @@ def predicted_downtime_ms(run: Run) -> Optional[float]:
     """The last prediction: the controller's, else expected-downtime."""
     if run.outcome != 'completed':
         return None
-    own = [e.auto_converge.get('predicted-downtime')
-           for e in run.events.phases]
-    own += [s.auto_converge.get('predicted-downtime') for s in run.samples]
-    if run.events.phases and run.events.phases[-1].auto_converge.get(
-            'phase') == 'fallback':
-        own.append(run.events.phases[-1].auto_converge.get(
-            'predicted-downtime'))
-    known = [value for value in own if value is not None]
+    told = [(s.time, s.auto_converge) for s in run.samples]
+    told += [(e.time, e.auto_converge) for e in run.events.phases]
+    told.sort(key=lambda entry: entry[0])
+    known = [auto['predicted-downtime'] for _, auto in told
+             if auto.get('predicted-downtime') is not None]
     if known:
         return float(known[-1])
     known = [s.expected_downtime_ms for s in run.samples

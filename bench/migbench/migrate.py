@@ -161,8 +161,10 @@ class Migration:
             time.sleep(SAMPLE_PERIOD_S)
         run.end = sample.time
         run.outcome = sample.status
-        run.final = sample.raw
-        run.error = sample.raw.get('error-desc')
+        # 7.2 says "completed" a little before it has the final figures
+        time.sleep(SAMPLE_PERIOD_S)
+        run.final = source.qmp('query-migrate')
+        run.error = run.final.get('error-desc')
 
     def _look_after(self, source: Machine, dest: Machine) -> None:
         """See the guest run on where it now has to, and check its memory."""

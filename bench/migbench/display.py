@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Copyright (c) 2026 the auto-converge authors
+"""What the user sees while it runs, and the table at the end."""
+
+import shutil
+import sys
+from typing import Callable, List, Optional, Sequence, TextIO, Tuple
+
+from .figures import Figures
+from .migrate import END_STATES, Run
+from .samples import Sample
+
+PLAIN_PERIOD_S = 2.0        # between lines that are not redrawn
+BAR_MAX_WIDTH = 24          # characters
+BAR_MIN_WIDTH = 8
+MB = 10 ** 6
+
+
+def _bar(share: float, width: int) -> str:
+    """A bar of width characters, a share of it full."""
+    full = round(max(0.0, min(1.0, share)) * width)
+    return '[' + '#' * full + '.' * (width - full) + ']'
+
+
+def progress_text(run: Run, sample: Sample) -> str:
+    """One look at a migration in one line."""
+    phase = sample.phase or '-'
+    if sample.status != 'active':
+        phase = sample.status
+    return (f'{sample.time - run.start:5.1f} s  pass {sample.passes:3d}  '
+            f'remaining {sample.remaining / MB:6.1f} MB  '
+            f'dirty {sample.dirty_bps / MB:5.1f} '
+            f'drain {sample.drain_bps / MB:5.1f} MB/s  '
+            f'throttle {sample.throttle_pct:5.1f} %  {phase}')
+
+
+class Progress:
+    """
+    The live line of one migration: redrawn in place on a terminal, with a bar
+    of what remains; otherwise a plain line now and then and at each change.
+    """
+
+    def __init__(self, name: str, stream: TextIO = sys.stdout):
+        self._name = name
+        self._stream = stream
+        self._terminal = stream.isatty()
+        self._last_time = 0.0
+        self._last_state: Optional[Tuple[str, Optional[str]]] = None
+
+    def __call__(self, run: Run, sample: Sample) -> None:
+        if self._terminal:
+            self._redraw(run, sample)
+        else:
+            self._plain(run, sample)
+
+    def _redraw(self, run: Run, sample: Sample) -> None:
+        columns = shutil.get_terminal_size().columns
+        text = f'{self._name} {progress_text(run, sample)}'
+        width = min(BAR_MAX_WIDTH, columns - len(text) - 4)
+        if width >= BAR_MIN_WIDTH and sample.total:
+            text += ' ' + _bar(1 - sample.remaining / sample.total, width)
+        self._stream.write('\r' + text[:columns - 1] + '\x1b[K')
+        if sample.status in END_STATES:
+            self._stream.write('\n')
+        self._stream.flush()
+
+    def _plain(self, run: Run, sample: Sample) -> None:
+        state = (sample.status, sample.phase)
+        if sample.time - self._last_time < PLAIN_PERIOD_S \
+                and state == self._last_state:
+            return
+        self._last_time = sample.time
+        self._last_state = state
+        print(f'{self._name} {progress_text(run, sample)}',
+              file=self._stream, flush=True)
+
+    def abandon(self) -> None:
+        """Leave the line when a run breaks off."""
+        if self._terminal and self._last_state is None:
+            self._stream.write('\n')
+
+
+def _number(value: Optional[float], unit: str, digits: int = 1) -> str:
+    return '-' if value is None else f'{value:.{digits}f} {unit}'
+
+
+ROWS: List[Tuple[str, Callable[[Figures], str]]] = [
+    ('outcome', lambda f: f.outcome),
+    ('total time', lambda f: _number(f.total_s, 's')),
+    ('  after the bulk pass', lambda f: _number(f.after_bulk_s, 's')),
+    ('downtime predicted',
+     lambda f: _number(f.predicted_downtime_ms, 'ms', 0)),
+    ('downtime real', lambda f: _number(f.downtime_ms, 'ms', 0)),
+    ('  as the guest saw it', lambda f: _number(f.guest_downtime_ms, 'ms', 0)),
+    ('passes', lambda f: str(f.passes)),
+    ('  windows after the bulk pass', lambda f: str(f.windows_after_bulk)),
+    ('highest throttle', lambda f: _number(f.highest_throttle_pct, '%')),
+    ('throttled time', lambda f: _number(f.throttled_s, 's')),
+    ('guest work lost', lambda f: _number(f.work_lost_s, 's')),
+    ('memory verified', lambda f: f.memory),
+]
+
+
+def table(columns: Sequence[Tuple[str, str, Figures]]) -> str:
+    """The figures of runs (guest, QEMU, figures) side by side."""
+    cells = [['guest', 'QEMU', *(name for name, _ in ROWS)]]
+    for guest, qemu, figures in columns:
+        cells.append([guest, qemu, *(show(figures) for _, show in ROWS)])
+    widths = [max(len(cell) for cell in column) for column in cells]
+    lines = []
+    for row in range(len(cells[0])):
+        lines.append('  '.join(column[row].ljust(width) for column, width
+                               in zip(cells, widths)).rstrip())
+        if row == 1:
+            lines.append('  '.join('-' * width for width in widths))
+    return '\n'.join(lines)

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Copyright (c) 2026 the auto-converge authors
+"""Throttle and remaining memory over time, drawn by gnuplot."""
+
+import os
+import shutil
+import subprocess
+from typing import List, Sequence, Tuple
+
+from .errors import BenchError
+from .migrate import Run
+
+COLOURS = ('#c0392b', '#1f6fb4')    # stock, patched
+TERMINALS = {'svg': "svg size 1000,{height} dynamic font 'sans,13' "
+                    "background '#ffffff'",
+             'png': "pngcairo size 1000,{height} font 'sans,11'"}
+PANEL_HEIGHT = 270                  # pixels; two panels for each guest
+
+
+def _write_data(path: str, run: Run) -> None:
+    """Columns: time (s), remaining (MB), throttle (%)."""
+    with open(path, 'w', encoding='ascii') as data:
+        for sample in run.samples:
+            if not sample.total:
+                continue            # not begun
+            data.write(f'{sample.time - run.start:.3f} '
+                       f'{sample.remaining / 1e6:.3f} '
+                       f'{sample.throttle_pct:.3f}\n')
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _panel(title: str, y_label: str, column: int, y_range: str,
+           curves: Sequence[Tuple[str, str, Run]]) -> List[str]:
+    lines = [f'set title {_quote(title)}', f'set ylabel {_quote(y_label)}',
+             f'set yrange {y_range}']
+    style = 'steps' if column == 3 else 'lines'
+    parts = [f'{_quote(path)} using 1:{column} with {style} lw 2 '
+             f"lc rgb '{colour}' title {_quote(name)}"
+             for (name, path, _), colour in zip(curves, COLOURS)]
+    return lines + ['plot ' + ', '.join(parts)]
+
+
+def plot(path: str,
+         guests: Sequence[Tuple[str, Sequence[Tuple[str, Run]]]]) -> None:
+    """
+    Draw runs [(guest, [(QEMU, run), ...]), ...] into path (.svg or .png). The
+    data stay beside it, to be drawn again.
+    """
+    if not shutil.which('gnuplot'):
+        raise BenchError('gnuplot is missing (Debian: gnuplot-nox)')
+    base, extension = os.path.splitext(path)
+    kind = extension.lstrip('.')
+    if kind not in TERMINALS:
+        raise BenchError(f"cannot plot into '{path}': "
+                         f"one of {', '.join(sorted(TERMINALS))}")
+    height = PANEL_HEIGHT * 2 * len(guests)
+    script = [f'set terminal {TERMINALS[kind].format(height=height)}',
+              f'set output {_quote(path)}',
+              f'set multiplot layout {2 * len(guests)},1',
+              'set grid', "set xlabel 'time (s)'", 'set lmargin 10',
+              'set rmargin 3', 'set key top right opaque']
+    for number, (title, runs) in enumerate(guests):
+        curves = []
+        for index, (name, run) in enumerate(runs):
+            data = f'{base}-{number}-{index}.dat'
+            _write_data(data, run)
+            curves.append((name, data, run))
+        end = max((run.end - run.start for _, run in runs), default=1)
+        script.append(f'set xrange [0:{end * 1.02:.2f}]')
+        script += _panel(f'{title}: remaining', 'MB', 2, '[0:*]', curves)
+        script += _panel(f'{title}: throttle', '% of vCPU time', 3, '[0:105]',
+                         curves)
+    script.append('unset multiplot')
+    done = subprocess.run(('gnuplot',), input='\n'.join(script) + '\n',
+                          capture_output=True, text=True, check=False)
+    if done.returncode or not os.path.exists(path):
+        raise BenchError(f'gnuplot failed: {done.stderr.strip()}')

@@ -274,6 +274,17 @@ static void assert_survived(Guest *from)
     guest_verify(from);
 }
 
+/* Cancel; the destination notices that nothing more comes, and exits. */
+static void migration_cancel(Migration *m)
+{
+    expect_success(m->from.qts, "migrate_cancel");
+    wait_status(m->from.qts, "cancelled");
+    qtest_set_expected_status(m->to.qts, EXIT_FAILURE);
+    while (qtest_probe_child(m->to.qts)) {
+        g_usleep(10 * 1000);
+    }
+}
+
 static void test_calm(void)
 {
     Migration m = migration_prepare("ws=64 rate=calm");
@@ -437,8 +448,7 @@ static void test_cancel(const void *phase)
     Migration m;
 
     begin_until(&m, phase);
-    expect_success(m.from.qts, "migrate_cancel");
-    wait_status(m.from.qts, "cancelled");
+    migration_cancel(&m);
     assert_survived(&m.from);
     migration_end(&m);
 }
@@ -578,8 +588,7 @@ static void test_hmp_migrate(void)
     info = qtest_hmp(m.from.qts, "info migrate");
     g_assert_nonnull(strstr(info, "auto-converge phase: ceiling"));
     g_assert_nonnull(strstr(info, "auto-converge throttle: 70.0 %"));
-    expect_success(m.from.qts, "migrate_cancel");
-    wait_status(m.from.qts, "cancelled");
+    migration_cancel(&m);
     do {
         g_free(after);
         after = qtest_hmp(m.from.qts, "info migrate_parameters");

@@ -277,6 +277,7 @@ static void report_work(const Workload *w)
     text_add_field(&text, "idle", clock_to_ms(w->idle_ticks));
     text_add_field(&text, "drop", w->dropped);
     serial_put_line(text.line);
+    serial_poll();                      /* now, while t is true */
 }
 
 static void report_verdict(const Workload *w)

@@ -27,6 +27,7 @@ class Figures:
     windows_after_bulk: int
     highest_throttle_pct: float
     throttled_s: float
+    longest_stall_ms: Optional[float]       # before the guest was stopped
     work_lost_s: Optional[float]
     memory_good: Optional[bool]             # None: the guest did not answer
     memory: str
@@ -110,29 +111,46 @@ def highest_throttle_pct(run: Run) -> float:
     return max(seen, default=0.0)
 
 
+def ended_by_fallback(run: Run) -> bool:
+    """Whether the controller had the guest stopped."""
+    phases = [e.auto_converge.get('phase') for e in run.events.phases]
+    phases += [s.phase for s in run.samples]
+    return 'fallback' in phases
+
+
 def predicted_downtime_ms(run: Run) -> Optional[float]:
-    """The last prediction: the controller's, else expected-downtime."""
+    """
+    The prediction on which the guest was stopped: the controller's in its
+    fallback, else what is left when QEMU finds it small enough.
+    """
     if run.outcome != 'completed':
         return None
-    told = [(s.time, s.auto_converge) for s in run.samples]
-    told += [(e.time, e.auto_converge) for e in run.events.phases]
-    told.sort(key=lambda entry: entry[0])
-    known = [auto['predicted-downtime'] for _, auto in told
-             if auto.get('predicted-downtime') is not None]
-    if known:
-        return float(known[-1])
-    known = [s.expected_downtime_ms for s in run.samples
-             if s.status != 'completed' and s.expected_downtime_ms is not None]
-    return known[-1] if known else None
+    if ended_by_fallback(run):
+        told = [(s.time, s.auto_converge) for s in run.samples]
+        told += [(e.time, e.auto_converge) for e in run.events.phases]
+        told.sort(key=lambda entry: entry[0])
+        known = [auto['predicted-downtime'] for _, auto in told
+                 if auto.get('predicted-downtime') is not None]
+    else:
+        known = [s.expected_downtime_ms for s in run.samples
+                 if s.status != 'completed'
+                 and s.expected_downtime_ms is not None]
+    return float(known[-1]) if known else None
+
+
+def longest_stall_ms(run: Run) -> Optional[float]:
+    """
+    The longest silence of the guest at the source while it was migrated. A
+    guest that runs is silent for its report interval, 100 ms.
+    """
+    return max(run.stalls_ms, default=None)
 
 
 def outcome(run: Run) -> str:
     """In words."""
     if run.outcome == 'completed':
-        fallback = any(e.auto_converge.get('phase') == 'fallback'
-                       for e in run.events.phases)
-        fallback |= any(s.phase == 'fallback' for s in run.samples)
-        return 'completed by stop-and-copy' if fallback else 'completed'
+        return 'completed by stop-and-copy' if ended_by_fallback(run) \
+            else 'completed'
     return OUTCOMES.get(run.outcome, run.outcome)
 
 
@@ -154,7 +172,8 @@ def figures(run: Run) -> Figures:
         passes=max((s.passes for s in run.samples), default=0),
         windows_after_bulk=windows_after_bulk(run.events.passes),
         highest_throttle_pct=highest_throttle_pct(run),
-        throttled_s=throttled_s(run), work_lost_s=work_lost_s(run),
+        throttled_s=throttled_s(run),
+        longest_stall_ms=longest_stall_ms(run), work_lost_s=work_lost_s(run),
         memory_good=verdict.good if verdict else None,
         memory=verdict.describe() if verdict else 'no answer',
         phases=[{'time': e.time - run.start, **e.auto_converge}

@@ -34,21 +34,35 @@ def _quote(text: str) -> str:
 
 
 def _panel(title: str, y_label: str, column: int, y_range: str,
-           curves: Sequence[Tuple[str, str, Run]]) -> List[str]:
+           curves: Sequence[Tuple[str, str]]) -> List[str]:
     lines = [f'set title {_quote(title)}', f'set ylabel {_quote(y_label)}',
              f'set yrange {y_range}']
     style = 'steps' if column == 3 else 'lines'
     parts = [f'{_quote(path)} using 1:{column} with {style} lw 2 '
              f"lc rgb '{colour}' title {_quote(name)}"
-             for (name, path, _), colour in zip(curves, COLOURS)]
+             for (name, path), colour in zip(curves, COLOURS)]
     return lines + ['plot ' + ', '.join(parts)]
+
+
+def _stops(runs: Sequence[Tuple[str, Run]]) -> List[str]:
+    """Shade the time for which the guest was stopped."""
+    lines = []
+    for (_, run), colour in zip(runs, COLOURS):
+        if run.outcome != 'completed' or 'total-time' not in run.final:
+            continue
+        end = run.final['total-time'] / 1000
+        start = end - run.final.get('downtime', 0) / 1000
+        lines.append(f'set object rectangle from {start:.3f}, graph 0 '
+                     f"to {end:.3f}, graph 1 behind fc rgb '{colour}' "
+                     'fs transparent solid 0.15 noborder')
+    return lines
 
 
 def plot(path: str,
          guests: Sequence[Tuple[str, Sequence[Tuple[str, Run]]]]) -> None:
     """
-    Draw runs [(guest, [(QEMU, run), ...]), ...] into path (.svg or .png). The
-    data stay beside it, to be drawn again.
+    Draw runs [(guest, [(QEMU, run), ...]), ...] into path (.svg or .png), the
+    time of the stop shaded. The data stay beside it, to be drawn again.
     """
     if not shutil.which('gnuplot'):
         raise BenchError('gnuplot is missing (Debian: gnuplot-nox)')
@@ -62,18 +76,21 @@ def plot(path: str,
               f'set output {_quote(path)}',
               f'set multiplot layout {2 * len(guests)},1',
               'set grid', "set xlabel 'time (s)'", 'set lmargin 10',
-              'set rmargin 3', 'set key top right opaque']
+              'set rmargin 3', 'set key tmargin right horizontal']
     for number, (title, runs) in enumerate(guests):
         curves = []
         for index, (name, run) in enumerate(runs):
             data = f'{base}-{number}-{index}.dat'
             _write_data(data, run)
-            curves.append((name, data, run))
+            end = run.end - run.start
+            curves.append((f'{name}: {run.outcome} after {end:.1f} s', data))
         end = max((run.end - run.start for _, run in runs), default=1)
         script.append(f'set xrange [0:{end * 1.02:.2f}]')
+        script += _stops(runs)
         script += _panel(f'{title}: remaining', 'MB', 2, '[0:*]', curves)
         script += _panel(f'{title}: throttle', '% of vCPU time', 3, '[0:105]',
                          curves)
+        script.append('unset object')
     script.append('unset multiplot')
     done = subprocess.run(('gnuplot',), input='\n'.join(script) + '\n',
                           capture_output=True, text=True, check=False)

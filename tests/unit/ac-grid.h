@@ -1,0 +1,68 @@
+/*
+ * A grid of guests, and what the controllers make of it
+ *
+ * Copyright (c) 2026 the auto-converge authors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef AC_GRID_H
+#define AC_GRID_H
+
+#include "ac-run.h"
+
+/* What kind of guest is it, by what the oracle can do for it? */
+typedef enum AcClass {
+    AC_CLASS_CALM,         /* converges unaided */
+    AC_CLASS_MIDDLE,       /* some allowed throttle makes it converge */
+    AC_CLASS_PATHOLOGICAL, /* none does */
+    AC_CLASS__MAX,
+} AcClass;
+
+typedef struct AcPoint {
+    double ram_bytes;
+    double link_bps;
+    double set_share;  /* working set / RAM */
+    double rate_ratio; /* written bytes / link */
+    double demand;     /* share of a CPU */
+    bool hot_cold;
+} AcPoint;
+
+typedef struct AcCase {
+    AcPoint point;
+    AcClass class;
+    AcResult none;
+    AcResult counter;
+    AcResult adaptive;
+    AcResult oracle;
+} AcCase;
+
+typedef struct AcQuantiles {
+    unsigned count;
+    double median, p90, p95, max;
+} AcQuantiles;
+
+typedef struct AcSummary {
+    unsigned guests;
+    unsigned classes[AC_CLASS__MAX];
+    unsigned counter_endless;
+    unsigned adaptive_endless;
+    unsigned calm_touched;         /* calm, but lost more than CALM_LOST_S */
+    AcQuantiles time_to_counter;   /* ratios, over the guests needing help */
+    AcQuantiles lost_to_counter;
+    AcQuantiles lost_to_oracle;
+    AcQuantiles windows_to_stop;   /* the pathological ones */
+    double prediction_error_max;   /* of the executed stops, as a share */
+} AcSummary;
+
+#define AC_CALM_LOST_S 0.35
+
+/* The standard grid, 648 guests; the caller frees. */
+AcPoint *ac_grid_points(unsigned *count);
+
+AcGuest ac_guest_from_point(const AcPoint *point);
+void ac_case_run(AcCase *c, const AutoConvergeConfig *config);
+AcSummary ac_summarise(const AcCase *cases, unsigned count);
+const char *ac_class_name(AcClass class);
+
+#endif /* AC_GRID_H */

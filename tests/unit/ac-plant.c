@@ -1,0 +1,237 @@
+/*
+ * A pre-copy migration, simulated
+ *
+ * Copyright (c) 2026 the auto-converge authors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <math.h>
+#include "ac-plant.h"
+
+#define GIB 1073741824.0
+
+/*
+ * QEMU asks what is left after each burst of about 50 ms, so a pass is never
+ * shorter, and a little less than the downtime limit is left at the sync.
+ */
+#define BURST_S 0.05
+
+#define HOT_BYTES_SHARE 0.1
+#define HOT_WRITES_SHARE 0.9
+
+static double step_factor(const AcStep *steps, unsigned count, double now_s)
+{
+    double factor = 1;
+    unsigned i;
+
+    for (i = 0; i < count && steps[i].from_s <= now_s; i++) {
+        factor = steps[i].factor;
+    }
+    return factor;
+}
+
+static double step_next(const AcStep *steps, unsigned count, double now_s)
+{
+    unsigned i;
+
+    for (i = 0; i < count; i++) {
+        if (steps[i].from_s > now_s) {
+            return steps[i].from_s;
+        }
+    }
+    return INFINITY;
+}
+
+/* -1..1 from seed and second: a hash, so that time may be asked in any order */
+static double jitter_at(uint64_t seed, double now_s)
+{
+    uint64_t x = seed * 0x9e3779b97f4a7c15ULL + (uint64_t)now_s;
+
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
+    x ^= x >> 31;
+    return (x >> 11) / 4503599627370496.0 - 1;
+}
+
+static double wire_bps(const AcLink *link, double now_s)
+{
+    double bps = link->bps * step_factor(link->steps, link->step_count, now_s);
+
+    if (link->jitter > 0) {
+        bps *= 1 + link->jitter * jitter_at(link->seed, now_s);
+    }
+    if (link->share_period_s > 0 &&
+        fmod(now_s, link->share_period_s) >= link->share_period_s / 2) {
+        bps *= link->share_factor;
+    }
+    return bps;
+}
+
+/* Until when does everything stay as it is? */
+static double next_change(const AcPlant *plant)
+{
+    const AcLink *link = plant->link;
+    double half_s = link->share_period_s / 2;
+    double next = fmin(step_next(link->steps, link->step_count, plant->now_s),
+                       step_next(plant->guest->activity,
+                                 plant->guest->activity_count, plant->now_s));
+
+    if (link->jitter > 0) {
+        next = fmin(next, floor(plant->now_s) + 1);
+    }
+    if (half_s > 0) {
+        next = fmin(next, (floor(plant->now_s / half_s) + 1) * half_s);
+    }
+    return next;
+}
+
+static double page_cost(const AcPlant *plant)
+{
+    double cost = plant->guest->page_cost;
+
+    if (!plant->bulk_done) {
+        cost *= 1 - plant->guest->zero_share;
+    }
+    return fmax(cost, 0.01); /* the header of a zero page */
+}
+
+double ac_plant_drain_bps(const AcPlant *plant)
+{
+    return wire_bps(plant->link, plant->now_s) / page_cost(plant);
+}
+
+double ac_plant_stop_s(const AcPlant *plant)
+{
+    return plant->remaining_bytes / ac_plant_drain_bps(plant);
+}
+
+/* The guest executes for @slice_s in which nothing changes. */
+static void run_guest(AcPlant *plant, AcPass *pass, double slice_s,
+                      double run_share)
+{
+    const AcGuest *guest = plant->guest;
+    double activity = step_factor(guest->activity, guest->activity_count,
+                                  plant->now_s);
+    double done = 0, wanted = 0, busiest = 0;
+    unsigned i;
+
+    for (i = 0; i < guest->vcpu_count; i++) {
+        const AcVcpu *vcpu = &guest->vcpus[i];
+        double demand = vcpu->demand * activity;
+        double run = fmin(demand, run_share);
+
+        done += vcpu->write_share * run / vcpu->demand;
+        wanted += vcpu->write_share * activity;
+        busiest = fmax(busiest, run);
+    }
+    for (i = 0; i < guest->region_count; i++) {
+        plant->written_bytes[i] += guest->regions[i].write_bps * done *
+                                   slice_s;
+    }
+    plant->lost_s += wanted > 0 ? slice_s * (1 - done / wanted) : 0;
+    plant->now_s += slice_s;
+    pass->run_s += slice_s * busiest;
+    pass->elapsed_s += slice_s;
+}
+
+static void drain(AcPlant *plant, AcPass *pass, double until_bytes,
+                  double run_share)
+{
+    while (plant->remaining_bytes > until_bytes) {
+        double bps = ac_plant_drain_bps(plant);
+        double slice_s = (plant->remaining_bytes - until_bytes) / bps;
+        double limit_s = next_change(plant) - plant->now_s;
+        bool whole = slice_s <= limit_s;
+        double bytes;
+
+        slice_s = whole ? slice_s : limit_s;
+        bytes = whole ? plant->remaining_bytes - until_bytes : slice_s * bps;
+        plant->remaining_bytes = whole ? until_bytes :
+                                 plant->remaining_bytes - bytes;
+        pass->drained_bytes += bytes;
+        pass->wire_bytes += bytes * page_cost(plant);
+        run_guest(plant, pass, slice_s, run_share);
+    }
+}
+
+/* What became dirty; pages that were left over were so already. */
+static double collect_dirty(AcPlant *plant)
+{
+    const AcGuest *guest = plant->guest;
+    double dirty = 0, set = 0;
+    unsigned i;
+
+    for (i = 0; i < guest->region_count; i++) {
+        const AcRegion *region = &guest->regions[i];
+        double written = plant->written_bytes[i];
+
+        dirty += region->swept ? fmin(region->bytes, written) :
+                 -region->bytes * expm1(-written / region->bytes);
+        set += region->bytes;
+        plant->written_bytes[i] = 0;
+    }
+    return set > 0 ? dirty * fmax(0, 1 - plant->remaining_bytes / set) : 0;
+}
+
+AcPass ac_plant_pass(AcPlant *plant, double run_share)
+{
+    AcPass pass = { 0 };
+    double drain_bps = ac_plant_drain_bps(plant);
+    double left = fmin(plant->remaining_bytes - drain_bps * BURST_S,
+                       drain_bps * fmax(plant->downtime_s - BURST_S, 0));
+    double sync_s;
+
+    drain(plant, &pass, fmax(left, 0), run_share);
+    plant->bulk_done = true;
+    pass.dirty_bytes = collect_dirty(plant);
+    plant->remaining_bytes += pass.dirty_bytes;
+    sync_s = plant->link->sync_s_per_gib * plant->guest->ram_bytes / GIB;
+    if (sync_s > 0) {
+        run_guest(plant, &pass, sync_s, run_share);
+    }
+    return pass;
+}
+
+void ac_plant_init(AcPlant *plant, const AcGuest *guest, const AcLink *link,
+                   double downtime_s)
+{
+    *plant = (AcPlant) {
+        .guest = guest,
+        .link = link,
+        .downtime_s = downtime_s,
+        .remaining_bytes = guest->ram_bytes,
+    };
+}
+
+AcGuest ac_guest_uniform(double ram_bytes, double set_bytes, double write_bps,
+                         double demand)
+{
+    return (AcGuest) {
+        .ram_bytes = ram_bytes,
+        .page_cost = 1,
+        .regions = { { .bytes = set_bytes, .write_bps = write_bps } },
+        .region_count = 1,
+        .vcpus = { { .demand = demand, .write_share = 1 } },
+        .vcpu_count = 1,
+    };
+}
+
+AcGuest ac_guest_hot_cold(double ram_bytes, double set_bytes,
+                          double write_bps, double demand)
+{
+    AcGuest guest = ac_guest_uniform(ram_bytes, set_bytes, write_bps, demand);
+
+    guest.regions[0].bytes = set_bytes * HOT_BYTES_SHARE;
+    guest.regions[0].write_bps = write_bps * HOT_WRITES_SHARE;
+    guest.regions[1].bytes = set_bytes * (1 - HOT_BYTES_SHARE);
+    guest.regions[1].write_bps = write_bps * (1 - HOT_WRITES_SHARE);
+    guest.region_count = 2;
+    return guest;
+}
+
+AcLink ac_link_steady(double bps)
+{
+    return (AcLink) { .bps = bps };
+}

@@ -1,0 +1,114 @@
+/*
+ * A pre-copy migration, simulated
+ *
+ * Copyright (c) 2026 the auto-converge authors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What is modelled
+ * ----------------
+ * A guest writes to regions.  A region of W bytes that gets v bytes of writes
+ * between two syncs has
+ *
+ *     uniform  W (1 - exp(-v / W))        dirty bytes,
+ *     swept    min(W, v)
+ *
+ * and v is proportional to what its vCPUs execute: each the smaller of the
+ * run share that the throttle leaves and its own demand.
+ *
+ * A pass drains what is dirty until less than the downtime limit is left;
+ * then comes the sync, which costs time, during which the guest runs on.  A
+ * page that was dirty anyway does not become dirty again.
+ *
+ * The link carries bytes; pages are turned into them by what they cost: a
+ * zero page nothing, a compressible one a part.
+ *
+ * Time and randomness are arguments: the same plant gives the same run.
+ */
+
+#ifndef AC_PLANT_H
+#define AC_PLANT_H
+
+#define AC_REGIONS_MAX 3
+#define AC_VCPUS_MAX 8
+#define AC_STEPS_MAX 4
+
+typedef struct AcRegion {
+    double bytes;
+    double write_bps; /* bytes written per second when nothing holds it back */
+    bool swept;
+} AcRegion;
+
+typedef struct AcVcpu {
+    double demand;      /* share of a CPU that it wants, 0..1 */
+    double write_share; /* share of the guest's writes and of its work */
+} AcVcpu;
+
+/* From this time on, the quantity is multiplied by this factor. */
+typedef struct AcStep {
+    double from_s;
+    double factor;
+} AcStep;
+
+typedef struct AcGuest {
+    double ram_bytes;
+    double zero_share;    /* of the RAM: zero pages, free in the bulk pass */
+    double page_cost;     /* wire bytes per byte of a page, 1: incompressible */
+    AcRegion regions[AC_REGIONS_MAX];
+    unsigned region_count;
+    AcVcpu vcpus[AC_VCPUS_MAX];
+    unsigned vcpu_count;
+    AcStep activity[AC_STEPS_MAX]; /* busy and calm phases, in this order */
+    unsigned activity_count;
+} AcGuest;
+
+typedef struct AcLink {
+    double bps;
+    double jitter;          /* each second differs by up to +- this share */
+    uint64_t seed;          /* of the jitter */
+    AcStep steps[AC_STEPS_MAX];
+    unsigned step_count;
+    double share_period_s;  /* another user of the link, half of the time */
+    double share_factor;    /* what it leaves */
+    double sync_s_per_gib;  /* what a bitmap sync costs, by RAM size */
+} AcLink;
+
+typedef struct AcPlant {
+    const AcGuest *guest;
+    const AcLink *link;
+    double downtime_s;      /* a sync comes when less than this is left */
+    double now_s;
+    double remaining_bytes;
+    double written_bytes[AC_REGIONS_MAX]; /* since the last sync began */
+    double lost_s;          /* guest work that the throttle took */
+    bool bulk_done;
+} AcPlant;
+
+/* One pass and the sync at its end. */
+typedef struct AcPass {
+    double elapsed_s;
+    double run_s;         /* of the busiest vCPU */
+    double dirty_bytes;
+    double drained_bytes;
+    double wire_bytes;
+} AcPass;
+
+void ac_plant_init(AcPlant *plant, const AcGuest *guest, const AcLink *link,
+                   double downtime_s);
+AcPass ac_plant_pass(AcPlant *plant, double run_share);
+
+/* Bytes of guest pages per second that the link carries now. */
+double ac_plant_drain_bps(const AcPlant *plant);
+
+/* How long would a stop take that begins now? */
+double ac_plant_stop_s(const AcPlant *plant);
+
+/* A guest of one vCPU and one uniform region, the rest as given. */
+AcGuest ac_guest_uniform(double ram_bytes, double set_bytes, double write_bps,
+                         double demand);
+/* 90 % of the writes go to a tenth of the set. */
+AcGuest ac_guest_hot_cold(double ram_bytes, double set_bytes,
+                          double write_bps, double demand);
+AcLink ac_link_steady(double bps);
+
+#endif /* AC_PLANT_H */

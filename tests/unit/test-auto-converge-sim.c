@@ -1,0 +1,377 @@
+/*
+ * Adaptive auto-converge: laws of whole migrations, scenarios, the grid
+ *
+ * Copyright (c) 2026 the auto-converge authors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <math.h>
+#include "ac-config.h"
+#include "ac-grid.h"
+#include "ac-random.h"
+#include "ac-scenarios.h"
+
+#define CASES 3000
+
+/* From the bulk pass to the end, for any guest on any link of ac-random. */
+#define WINDOWS_TO_END_MAX 60
+
+/* A bound on the fallback would leave the worst guests at the ceiling. */
+static AutoConvergeConfig unbounded_config(void)
+{
+    AutoConvergeConfig config = ac_config_default();
+
+    config.fallback_downtime_ms = 0;
+    return config;
+}
+
+static void check(AcProperty *property, const AcGenes *limits)
+{
+    AutoConvergeConfig config = unbounded_config();
+    char *failure = ac_property_check(property, &config, 1, CASES, limits);
+
+    if (failure) {
+        g_test_message("%s", failure);
+        g_test_fail();
+    }
+    g_free(failure);
+}
+
+static void check_bounded(const AcTrace *trace, void *opaque)
+{
+    bool *ok = opaque;
+
+    *ok &= trace->decision.throttle_permille <= 700;
+}
+
+static bool bounded(const AutoConvergeConfig *config, const AcGuest *guest,
+                    const AcLink *link)
+{
+    AutoConvergeConfig low = *config;
+    bool ok = true;
+    AcRun run = {
+        .kind = AC_KIND_ADAPTIVE, .trace = check_bounded, .opaque = &ok,
+    };
+
+    low.throttle_max_pct = 70;
+    ac_run(&run, &low, guest, link);
+    return ok;
+}
+
+static void test_bounded(void)
+{
+    check(bounded, NULL);
+}
+
+static bool ends(const AutoConvergeConfig *config, const AcGuest *guest,
+                 const AcLink *link)
+{
+    AcRun run = { .kind = AC_KIND_ADAPTIVE };
+    AcResult result = ac_run(&run, config, guest, link);
+
+    return result.outcome != AC_OUTCOME_ENDLESS &&
+           result.windows <= WINDOWS_TO_END_MAX;
+}
+
+static void test_ends(void)
+{
+    check(ends, NULL);
+}
+
+static bool repeatable(const AutoConvergeConfig *config, const AcGuest *guest,
+                       const AcLink *link)
+{
+    AcRun run = { .kind = AC_KIND_ADAPTIVE };
+    AcResult a = ac_run(&run, config, guest, link);
+    AcResult b = ac_run(&run, config, guest, link);
+
+    return a.outcome == b.outcome && a.windows == b.windows &&
+           a.lost_s == b.lost_s && a.after_bulk_s == b.after_bulk_s;
+}
+
+static void test_repeatable(void)
+{
+    check(repeatable, NULL);
+}
+
+/* What the counter would do with these windows, were each one bad. */
+typedef struct Escalation {
+    const AutoConvergeConfig *config;
+    unsigned bad_windows; /* in a row, since it engaged */
+    bool ok;
+} Escalation;
+
+static void check_escalation(const AcTrace *trace, void *opaque)
+{
+    Escalation *e = opaque;
+    const AutoConvergeDecision *d = &trace->decision;
+    unsigned counter_pct;
+
+    switch (d->reason) {
+    case AUTO_CONVERGE_REASON_ENGAGE:
+    case AUTO_CONVERGE_REASON_RAISE:
+    case AUTO_CONVERGE_REASON_CEILING:
+    case AUTO_CONVERGE_REASON_FUTILE:
+        e->bad_windows++;
+        break;
+    default:
+        e->bad_windows = 0;
+        return;
+    }
+    /* Its second bad window brings initial, each second one after it more. */
+    if (e->bad_windows >= 2) {
+        counter_pct = e->config->throttle_initial_pct +
+                      (e->bad_windows / 2 - 1) *
+                      e->config->throttle_increment_pct;
+        counter_pct = MIN(counter_pct, e->config->throttle_max_pct);
+        e->ok &= d->throttle_permille >= counter_pct * 10;
+    }
+}
+
+static bool escalates(const AutoConvergeConfig *config, const AcGuest *guest,
+                      const AcLink *link)
+{
+    Escalation e = { .config = config, .ok = true };
+    AcRun run = {
+        .kind = AC_KIND_ADAPTIVE, .trace = check_escalation, .opaque = &e,
+    };
+
+    ac_run(&run, config, guest, link);
+    return e.ok;
+}
+
+static void test_escalates_like_the_counter(void)
+{
+    check(escalates, NULL);
+}
+
+static void check_untouched(const AcTrace *trace, void *opaque)
+{
+    bool *ok = opaque;
+
+    *ok &= trace->decision.throttle_permille == 0;
+}
+
+static bool untouched(const AutoConvergeConfig *config, const AcGuest *guest,
+                      const AcLink *link)
+{
+    bool ok = true;
+    AcRun run = {
+        .kind = AC_KIND_ADAPTIVE, .trace = check_untouched, .opaque = &ok,
+    };
+
+    ac_run(&run, config, guest, link);
+    return ok;
+}
+
+/* Up to 0.7 times a steady link: never touched, whatever the pattern. */
+static void test_calm_untouched(void)
+{
+    AcGenes limits = ac_genes_random(0);
+    unsigned i;
+
+    for (i = 0; i < AC_GENE__MAX; i++) {
+        limits.value[i] = UINT_MAX;
+    }
+    limits.value[AC_GENE_RATE] = 3; /* 0.25 * 2^1.5 */
+    limits.value[AC_GENE_JITTER] = 0;
+    limits.value[AC_GENE_SHARE] = 0;
+    limits.value[AC_GENE_SYNC] = 0;
+    check(untouched, &limits);
+}
+
+/*
+ * A stop takes what was predicted.  The rate of a shared or jittering link may
+ * change between the last window and the stop; on a steady one only the sync
+ * is counted in the window and not in the stop.
+ */
+static bool predicts(const AutoConvergeConfig *config, const AcGuest *guest,
+                     const AcLink *link)
+{
+    AcRun run = { .kind = AC_KIND_ADAPTIVE };
+    AcLink steady = ac_link_steady(link->bps);
+    AcResult result = ac_run(&run, config, guest, &steady);
+
+    return result.outcome != AC_OUTCOME_STOPPED ||
+           fabs(result.predicted_downtime_s / result.downtime_s - 1) < 0.25;
+}
+
+static void test_predictions_honest(void)
+{
+    check(predicts, NULL);
+}
+
+/* Calms down at some second after the bulk pass: is it let go? */
+typedef struct Release {
+    double calm_s;
+    unsigned calm_windows;
+    unsigned throttle_permille;
+} Release;
+
+static void follow_release(const AcTrace *trace, void *opaque)
+{
+    Release *r = opaque;
+
+    r->calm_windows += trace->now_s > r->calm_s;
+    r->throttle_permille = trace->decision.throttle_permille;
+}
+
+/*
+ * A phase change at every moment of the first four minutes.  The window in
+ * which it falls is a mixture; then the run share doubles from 1 % to all in 7
+ * windows.  Before that the migration has ended, mostly.
+ */
+static void test_lets_go(void)
+{
+    AutoConvergeConfig config = ac_config_default();
+    AcScenario scenario = *ac_scenario_find("busy-then-calm");
+    unsigned second;
+
+    config.fallback = AUTO_CONVERGE_FALLBACK_NONE;
+    for (second = 1; second < 240; second++) {
+        Release r = { .calm_s = second };
+        AcRun run = {
+            .kind = AC_KIND_ADAPTIVE, .trace = follow_release, .opaque = &r,
+        };
+        AcResult result;
+
+        scenario.guest.activity[0].from_s = second;
+        result = ac_run(&run, &config, &scenario.guest, &scenario.link);
+        g_assert_cmpint(result.outcome, ==, AC_OUTCOME_CONVERGED);
+        g_assert_cmpuint(r.calm_windows, <=, 9);
+    }
+}
+
+/* It becomes busy at every moment: it ends all the same. */
+static void test_becomes_busy(void)
+{
+    AutoConvergeConfig config = unbounded_config();
+    AcScenario scenario = *ac_scenario_find("calm-then-busy");
+    unsigned second;
+
+    for (second = 1; second < 240; second++) {
+        AcRun run = { .kind = AC_KIND_ADAPTIVE };
+        AcResult result;
+
+        scenario.guest.activity[1].from_s = second;
+        result = ac_run(&run, &config, &scenario.guest, &scenario.link);
+        g_assert_cmpint(result.outcome, !=, AC_OUTCOME_ENDLESS);
+        g_assert_cmpuint(result.windows, <=, 12);
+    }
+}
+
+/* A law that is false, to see that the minimal case is found and printed. */
+static bool false_law(const AutoConvergeConfig *config, const AcGuest *guest,
+                      const AcLink *link)
+{
+    return guest->regions[0].write_bps * guest->page_cost < 3 * link->bps ||
+           !config;
+}
+
+static void test_shrinks(void)
+{
+    AutoConvergeConfig config = unbounded_config();
+    char *failure = ac_property_check(false_law, &config, 1, CASES, NULL);
+
+    /* 0.25 * 2^(8 / 2) = 4 is the smallest rate on its grid beyond 3. */
+    g_assert_nonnull(failure);
+    g_assert_nonnull(strstr(failure, "minimal case: ram=0 link=0 set=0 rate=8 "
+                            "demand=0 hot-cold=0 swept=0 vcpus=0 zero=0 "
+                            "compress=0 jitter=0 share=0 sync=0\n"));
+    g_free(failure);
+}
+
+/*
+ * The golden tables.  One that moves is rewritten, in the commit that says why
+ * the curve moved, with
+ *
+ *     auto-converge-sim --scenario NAME > tests/unit/auto-converge/NAME.txt
+ */
+static void test_scenario(const void *opaque)
+{
+    const AcScenario *scenario = opaque;
+    AutoConvergeConfig config = unbounded_config();
+    char *name = g_strdup_printf("%s.txt", scenario->name);
+    char *path = g_test_build_filename(G_TEST_DIST, "auto-converge", name,
+                                       NULL);
+    char *table = ac_scenario_table(scenario, AC_KIND_ADAPTIVE, &config);
+    char *golden = NULL;
+
+    g_assert_true(g_file_get_contents(path, &golden, NULL, NULL));
+    g_assert_cmpstr(table, ==, golden);
+    g_free(golden);
+    g_free(table);
+    g_free(path);
+    g_free(name);
+}
+
+/*
+ * The bars of the grid, in brackets what was measured when they were set.
+ * What is left to the bar is slack for a change that is worth it elsewhere.
+ */
+static void test_bars(void)
+{
+    AutoConvergeConfig config = unbounded_config();
+    unsigned count, i;
+    AcPoint *points = ac_grid_points(&count);
+    AcCase *cases = g_new0(AcCase, count);
+    AcSummary sum;
+
+    for (i = 0; i < count; i++) {
+        cases[i].point = points[i];
+        ac_case_run(&cases[i], &config);
+    }
+    sum = ac_summarise(cases, count);
+    g_assert_cmpuint(sum.guests, >=, 400);
+    g_assert_cmpuint(sum.adaptive_endless, ==, 0);
+    g_assert_cmpuint(sum.counter_endless * 10, >=, sum.guests);  /* [112] */
+    g_assert_cmpfloat(sum.time_to_counter.median, <=, 0.20);     /* [0.14] */
+    g_assert_cmpfloat(sum.lost_to_counter.median, <=, 0.40);     /* [0.25] */
+    g_assert_cmpfloat(sum.lost_to_counter.p95, <=, 1.25);        /* [1.15] */
+    g_assert_cmpfloat(sum.lost_to_counter.max, <=, 2.0);         /* [1.49] */
+    g_assert_cmpfloat(sum.lost_to_oracle.median, <=, 1.15);      /* [0.99] */
+    g_assert_cmpfloat(sum.lost_to_oracle.p90, <=, 2.0);          /* [1.80] */
+    g_assert_cmpfloat(sum.windows_to_stop.median, <=, 5);        /* [2] */
+    g_assert_cmpfloat(sum.windows_to_stop.max, <=, 10);          /* [6] */
+    g_assert_cmpuint(sum.calm_touched * 100, <=,
+                     sum.classes[AC_CLASS_CALM]);                /* [0] */
+    g_assert_cmpfloat(sum.prediction_error_max, <=, 0.25);       /* [0.003] */
+    g_free(cases);
+    g_free(points);
+}
+
+static void add_scenario_tests(void)
+{
+    unsigned i;
+
+    for (i = 0; i < ac_scenario_count; i++) {
+        char *path = g_strdup_printf("/auto-converge/scenario/%s",
+                                     ac_scenarios[i].name);
+
+        g_test_add_data_func(path, &ac_scenarios[i], test_scenario);
+        g_free(path);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/auto-converge/migration/bounded", test_bounded);
+    g_test_add_func("/auto-converge/migration/ends", test_ends);
+    g_test_add_func("/auto-converge/migration/repeatable", test_repeatable);
+    g_test_add_func("/auto-converge/migration/escalates-like-the-counter",
+                    test_escalates_like_the_counter);
+    g_test_add_func("/auto-converge/migration/calm-untouched",
+                    test_calm_untouched);
+    g_test_add_func("/auto-converge/migration/predictions-honest",
+                    test_predictions_honest);
+    g_test_add_func("/auto-converge/migration/lets-go", test_lets_go);
+    g_test_add_func("/auto-converge/migration/becomes-busy",
+                    test_becomes_busy);
+    g_test_add_func("/auto-converge/migration/shrinks", test_shrinks);
+    add_scenario_tests();
+    g_test_add_func("/auto-converge/grid/bars", test_bars);
+    return g_test_run();
+}

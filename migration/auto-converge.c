@@ -35,14 +35,19 @@
 #define POINTS_APART_FACTOR 1.25
 
 /*
- * The window aims at this part of the trigger threshold.  With one half, a
- * release by RELEASE_FACTOR_MAX cannot make the next window bad on a concave
- * curve: U(2w) <= 2 U(w).
- * Breaks: /auto-converge/law/no-limit-cycle
+ * The window aims at this part of the trigger threshold.  Work lost until
+ * completion grows with (1 - target b) / (1 - target), b = B / r, so lower is
+ * cheaper; below one half that gains little, and costs responsiveness.
+ * Breaks: /auto-converge/law/engage-jumps
  */
 #define TARGET_OF_THRESHOLD 0.5
 
-/* Most that the run share grows per window; see TARGET_OF_THRESHOLD. */
+/*
+ * Most that the run share grows per window.  One window may be an accident;
+ * with 2 a wrong release costs at most one window of twice the ratio, and
+ * from 1 % to all it takes seven.
+ * Breaks: /auto-converge/law/release-at-most-doubles
+ */
 #define RELEASE_FACTOR_MAX 2.0
 
 /*

@@ -56,8 +56,8 @@
  *
  * From which follow, and are tested:
  *
- *   - U(2w) <= 2 U(w), so a release cannot make the window bad again: no
- *     limit cycle;
+ *   - U(f w) <= f U(w) for f > 1, so a release by f = target / ratio leaves
+ *     the ratio at or below target as long as R stays: no limit cycle;
  *   - where a = 1 the run share is never below the needed one, except for
  *     initial and increment;
  *   - bad windows reach the ceiling no later than adding increment would, and

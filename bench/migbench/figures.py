@@ -130,7 +130,8 @@ def predicted_downtime_ms(run: Run) -> Optional[float]:
         told += [(e.time, e.auto_converge) for e in run.events.phases]
         told.sort(key=lambda entry: entry[0])
         known = [auto['predicted-downtime'] for _, auto in told
-                 if auto.get('predicted-downtime') is not None]
+                 if auto.get('phase') == 'fallback'
+                 and auto.get('predicted-downtime') is not None]
     else:
         known = [s.expected_downtime_ms for s in run.samples
                  if s.status != 'completed'

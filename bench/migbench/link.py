@@ -197,8 +197,8 @@ class NamespaceLink(Link):
         size = self.rate_mbps * 10 ** 6 // 2
         where = (DEST_ADDRESS, str(MIGRATION_PORT))
         python: Sequence[str] = ('python3', '-I', '-c')
-        with subprocess.Popen([*self.dest_wrapper(), *python, _RECEIVE, *where],
-                              stdin=subprocess.DEVNULL,
+        receive = [*self.dest_wrapper(), *python, _RECEIVE, *where]
+        with subprocess.Popen(receive, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, text=True) as receiver:
             try:
                 assert receiver.stdout

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Copyright (c) 2026 the auto-converge authors
-"""What one look at query-migrate says, of a QEMU with or without the series."""
+"""What one look at query-migrate says, of QEMU with or without the series."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, List, Mapping, Optional
@@ -87,7 +87,7 @@ class PhaseEvent:
 def event_time(event: Mapping[str, Any]) -> float:
     """When QEMU says that an event was, s."""
     stamp = event['timestamp']
-    return float(stamp['seconds']) + stamp['microseconds'] / 1e6
+    return float(stamp['seconds'] + stamp['microseconds'] / 1e6)
 
 
 @dataclass

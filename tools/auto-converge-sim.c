@@ -139,8 +139,8 @@ static void run_grid(const Options *options)
     g_free(points);
 }
 
-#define MAP_COLUMNS 33 /* rate: 2^-2 .. 2^8 times the link, a third each */
-#define MAP_ROWS 25    /* set: 2^-8 .. 2^0 of the RAM, a third each */
+#define MAP_COLUMNS 21 /* rate: 2^-2 .. 2^8 times the link, half octaves */
+#define MAP_ROWS 17    /* set: 2^-8 .. 2^0 of the RAM, half octaves */
 
 static AcPoint map_point(const AcPoint *base, unsigned column, unsigned row)
 {
@@ -151,11 +151,10 @@ static AcPoint map_point(const AcPoint *base, unsigned column, unsigned row)
     return point;
 }
 
-/* The share of the time after the bulk pass that the guest lost. */
+/* The share of its work that the guest lost, from the first pass to the end. */
 static double lost_share(const AcResult *result)
 {
-    return result->outcome == AC_OUTCOME_ENDLESS ? 1 :
-           result->lost_s / result->after_bulk_s;
+    return result->lost_s / (result->bulk_s + result->after_bulk_s);
 }
 
 /*

@@ -51,7 +51,8 @@ refresh: fetch
 
 .PHONY: build series hunks
 build: apply
-	@$S/build all
+	@$S/build stock
+	@$S/build patched
 
 series: fetch
 	@$S/export

@@ -372,13 +372,19 @@ static void decide_bad(AutoConvergeState *state, AutoConvergeDecision *next,
 }
 
 /*
- * What will the guest execute?  With less allowed, at most that; with more, it
- * may use all of it.
+ * What will the ratio be?  As it was when the throttle stays.  Else the curve
+ * tells: with less allowed the guest executes at most that, with more it may
+ * use all of it.
  */
-static double predict_run_share(const Window *win, double before, double after)
+static double predict_ratio(const AutoConvergeState *state, const Window *win,
+                            double before, double after)
 {
-    return after < before ? fmin(win->run_share, after) :
-           win->run_share * after / before;
+    double run_share = after < before ? fmin(win->run_share, after) :
+                       win->run_share * after / before;
+
+    return after == before ? win->ratio :
+           predict_dirty(state, win, win->remaining_bytes, run_share) /
+           win->remaining_bytes;
 }
 
 /* When will it have completed, with the throttle just decided? */
@@ -387,16 +393,14 @@ static uint64_t predict_time_ms(const AutoConvergeState *state,
                                 const AutoConvergeDecision *next)
 {
     double stop_s = win->remaining_bytes / win->drain_bps;
-    double before = throttle_to_run_share(state->last.throttle_permille);
-    double after = throttle_to_run_share(next->throttle_permille);
     double ratio;
 
     if (next->switchover || fits_downtime(win, lim, win->remaining_bytes)) {
         return double_to_u64(stop_s * MS_PER_S);
     }
-    ratio = predict_dirty(state, win, win->remaining_bytes,
-                          predict_run_share(win, before, after)) /
-            win->remaining_bytes;
+    ratio = predict_ratio(state, win,
+                          throttle_to_run_share(state->last.throttle_permille),
+                          throttle_to_run_share(next->throttle_permille));
     return ratio < 1 ? double_to_u64(stop_s / (1 - ratio) * MS_PER_S) :
            AUTO_CONVERGE_NEVER;
 }

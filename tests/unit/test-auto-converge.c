@@ -275,6 +275,23 @@ static void test_patience(void)
     g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_ENGAGE);
 }
 
+/*
+ * Two passes a window, of which the curve makes nothing: what is predicted
+ * while the throttle stays is what was measured.  47 MiB sank to 40 with ratio
+ * 93 / 100, the rest takes 0.4 / 0.07 s.
+ */
+static void test_predicts_what_was_measured(void)
+{
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+
+    init_from_garbage(&state);
+    step(&state, &defaults, window(10000, 10000, 47, 1000, 47));
+    d = step(&state, &defaults, window(1000, 1000, 93, 100, 40));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_PATIENCE);
+    g_assert_cmpuint(d.predicted_time_ms, ==, 5715);
+}
+
 /* Waiting ends when R stops sinking, however long it was patient. */
 static void test_patience_ends(void)
 {
@@ -838,6 +855,8 @@ static void add_law_tests(void)
     g_test_add_func("/auto-converge/law/idle", test_idle);
     g_test_add_func("/auto-converge/law/fits-downtime", test_fits_downtime);
     g_test_add_func("/auto-converge/law/patience", test_patience);
+    g_test_add_func("/auto-converge/law/predicts-what-was-measured",
+                    test_predicts_what_was_measured);
     g_test_add_func("/auto-converge/law/patience-ends", test_patience_ends);
     g_test_add_func("/auto-converge/law/engage-jumps", test_engage_jumps);
     g_test_add_func("/auto-converge/law/engage-by-cpu-time",

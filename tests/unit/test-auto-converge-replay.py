@@ -8,11 +8,14 @@
 #
 # usage: test-auto-converge-replay.py PATH-OF-REPLAY
 
+import pathlib
 import subprocess
 import sys
 import unittest
 
 REPLAY = sys.argv.pop(1)
+TRACES = sorted((pathlib.Path(__file__).parent / 'auto-converge')
+                .glob('recorded-*.trace'))
 KEYS = ('elapsed_ns', 'guest_run_ns', 'dirty_bytes', 'drained_bytes',
         'remaining_bytes')
 CALM = (10_000_000_000, 10_000_000_000, 250, 1000, 250)
@@ -105,6 +108,17 @@ class Replay(unittest.TestCase):
                 self.assertEqual(done.stdout.count('\n'), 2)
                 self.assertIn('line 4: ', done.stderr)
                 self.assertIn(why, done.stderr)
+
+    def test_recorded_traces(self):
+        # What the law makes of real samples.  When it moves, so does the
+        # golden: auto-converge-replay < NAME.trace > NAME.txt
+        self.assertGreaterEqual(len(TRACES), 3)
+        for path in TRACES:
+            with self.subTest(trace=path.name):
+                done = run(path.read_text(encoding='utf-8'))
+                golden = path.with_suffix('.txt').read_text(encoding='utf-8')
+                self.assertEqual(done.returncode, 0)
+                self.assertEqual(done.stdout, golden)
 
     def test_last_line_without_end(self):
         self.assertEqual(run(line(CALM)[:-1]).stdout.count('\n'), 1)

@@ -54,6 +54,9 @@ static void print_help(FILE *out)
           "  --rate RATIO        bytes written / link, 4\n"
           "  --demand SHARE      of a CPU, 1\n"
           "  --hot-cold          90 % of the writes to 10 % of the set\n"
+          "  --leak SHARE        of run time that the actuator adds, 0; and of\n"
+          "                      the grid\n"
+          "  --clock-error SHARE by which CPU time is wrong, 0; and of the grid\n"
           "  --kind KIND         adaptive, counter, tailslow or none\n\n"
           "  --csv               a line a guest (--grid)\n"
           "  --config name=value,...\n", out);
@@ -126,6 +129,8 @@ static void run_grid(const Options *options)
     }
     for (i = 0; i < count; i++) {
         cases[i].point = points[i];
+        cases[i].point.leak = options->point.leak;
+        cases[i].point.clock_error = options->point.clock_error;
         ac_case_run(&cases[i], &options->config);
         if (options->csv) {
             print_csv(&cases[i]);
@@ -338,6 +343,12 @@ static void parse_option(Options *options, int option, const char *name,
     case 'c':
         options->point.demand = parse_number(name, text, 1);
         break;
+    case 'l':
+        options->point.leak = parse_number(name, text, 1);
+        break;
+    case 'e':
+        options->point.clock_error = parse_number(name, text, 1);
+        break;
     case 'k':
         options->kind = parse_kind(text);
         break;
@@ -363,6 +374,8 @@ static void parse_command_line(Options *options, int argc, char **argv)
         { "rate", required_argument, NULL, 'd' },
         { "demand", required_argument, NULL, 'c' },
         { "hot-cold", no_argument, NULL, 'H' },
+        { "leak", required_argument, NULL, 'l' },
+        { "clock-error", required_argument, NULL, 'e' },
         { "kind", required_argument, NULL, 'k' },
         { "csv", no_argument, NULL, 'v' },
         { "config", required_argument, NULL, 'C' },

@@ -51,11 +51,15 @@ AcGuest ac_guest_from_point(const AcPoint *point)
     double set_bytes = point->ram_bytes * point->set_share;
     double write_bps = point->link_bps * point->rate_ratio;
 
-    return point->hot_cold ?
+    AcGuest guest = point->hot_cold ?
         ac_guest_hot_cold(point->ram_bytes, set_bytes, write_bps,
                           point->demand) :
         ac_guest_uniform(point->ram_bytes, set_bytes, write_bps,
                          point->demand);
+
+    guest.leak = point->leak;
+    guest.clock_error = point->clock_error;
+    return guest;
 }
 
 void ac_case_run(AcCase *c, const AutoConvergeConfig *config)

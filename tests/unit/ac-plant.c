@@ -44,10 +44,10 @@ static double step_next(const AcStep *steps, unsigned count, double now_s)
     return INFINITY;
 }
 
-/* -1..1 from seed and second: a hash, so that time may be asked in any order */
-static double jitter_at(uint64_t seed, double now_s)
+/* -1..1 from seed and time: a hash, so that time may be asked in any order */
+static double jitter_at(uint64_t seed, double now)
 {
-    uint64_t x = seed * 0x9e3779b97f4a7c15ULL + (uint64_t)now_s;
+    uint64_t x = seed * 0x9e3779b97f4a7c15ULL + (uint64_t)now;
 
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
     x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
@@ -175,6 +175,13 @@ static double collect_dirty(AcPlant *plant)
     return set > 0 ? dirty * fmax(0, 1 - plant->remaining_bytes / set) : 0;
 }
 
+/* What the clock of the vCPU shows, as a share of what it ran. */
+static double measured_share(const AcPlant *plant)
+{
+    return 1 + plant->guest->clock_error *
+           jitter_at(plant->link->seed, plant->now_s * 1000);
+}
+
 AcPass ac_plant_pass(AcPlant *plant, double run_share)
 {
     AcPass pass = { 0 };
@@ -183,6 +190,9 @@ AcPass ac_plant_pass(AcPlant *plant, double run_share)
                        drain_bps * fmax(plant->downtime_s - BURST_S, 0));
     double sync_s;
 
+    if (run_share < 1) {
+        run_share = fmin(1, run_share + plant->guest->leak);
+    }
     drain(plant, &pass, fmax(left, 0), run_share);
     plant->bulk_done = true;
     pass.dirty_bytes = collect_dirty(plant);
@@ -191,6 +201,7 @@ AcPass ac_plant_pass(AcPlant *plant, double run_share)
     if (sync_s > 0) {
         run_guest(plant, &pass, sync_s, run_share);
     }
+    pass.run_s = fmin(pass.run_s * measured_share(plant), pass.elapsed_s);
     return pass;
 }
 

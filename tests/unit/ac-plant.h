@@ -23,6 +23,9 @@
  * The link carries bytes; pages are turned into them by what they cost: a
  * zero page nothing, a compressible one a part.
  *
+ * The actuator may let through more than it was asked to, and the CPU time may
+ * be measured wrongly.
+ *
  * Time and randomness are arguments: the same plant gives the same run.
  */
 
@@ -58,6 +61,8 @@ typedef struct AcGuest {
     unsigned region_count;
     AcVcpu vcpus[AC_VCPUS_MAX];
     unsigned vcpu_count;
+    double leak;          /* run share that a throttled one gets on top */
+    double clock_error;   /* its CPU time is wrong by up to +- this share */
     AcStep activity[AC_STEPS_MAX]; /* busy and calm phases, in this order */
     unsigned activity_count;
 } AcGuest;
@@ -87,7 +92,7 @@ typedef struct AcPlant {
 /* One pass and the sync at its end. */
 typedef struct AcPass {
     double elapsed_s;
-    double run_s;         /* of the busiest vCPU */
+    double run_s;         /* of the busiest vCPU, as measured */
     double dirty_bytes;
     double drained_bytes;
     double wire_bytes;

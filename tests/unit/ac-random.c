@@ -31,6 +31,8 @@ static const struct {
     [AC_GENE_JITTER] = { "jitter", 6 },
     [AC_GENE_SHARE] = { "share", 6 },
     [AC_GENE_SYNC] = { "sync", 4 },
+    [AC_GENE_LEAK] = { "leak", 5 },
+    [AC_GENE_CLOCK] = { "clock", 5 },
 };
 
 /* splitmix64: every seed, 0 included, gives a good sequence */
@@ -86,6 +88,8 @@ void ac_genes_express(const AcGenes *genes, AcGuest *guest, AcLink *link)
     guest->regions[0].swept = value[AC_GENE_SWEPT];
     guest->zero_share = value[AC_GENE_ZERO] / 10.0;
     guest->page_cost = cost;
+    guest->leak = value[AC_GENE_LEAK] * 0.01;
+    guest->clock_error = value[AC_GENE_CLOCK] * 0.1;
     express_vcpus(genes, guest);
     *link = (AcLink) {
         .bps = link_bps,

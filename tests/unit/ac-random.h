@@ -26,6 +26,8 @@ typedef enum AcGene {
     AC_GENE_JITTER,    /* 0, 5 .. 30 % */
     AC_GENE_SHARE,     /* none, link shared in periods of 5, 10 .. 30 s */
     AC_GENE_SYNC,      /* 0, 1 .. 4 ms per GiB */
+    AC_GENE_LEAK,      /* the actuator: 0, 1 .. 5 % too much */
+    AC_GENE_CLOCK,     /* CPU time: exact, 10 .. 50 % wrong */
     AC_GENE__MAX,
 } AcGene;
 

@@ -279,7 +279,8 @@ static void test_shrinks(void)
     g_assert_nonnull(failure);
     g_assert_nonnull(strstr(failure, "minimal case: ram=0 link=0 set=0 rate=8 "
                             "demand=0 hot-cold=0 swept=0 vcpus=0 zero=0 "
-                            "compress=0 jitter=0 share=0 sync=0\n"));
+                            "compress=0 jitter=0 share=0 sync=0 leak=0 "
+                            "clock=0\n"));
     g_free(failure);
 }
 

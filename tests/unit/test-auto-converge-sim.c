@@ -16,7 +16,10 @@
 #define CASES 3000
 
 /* From the bulk pass to the end, for any guest on any link of ac-random. */
-#define WINDOWS_TO_END_MAX 60
+#define WINDOWS_TO_END_MAX 40
+
+/* Changes of the throttle's direction in one migration, the first included. */
+#define TURNS_MAX 4
 
 /* A bound on the fallback would leave the worst guests at the ceiling. */
 static AutoConvergeConfig unbounded_config(void)
@@ -145,6 +148,45 @@ static bool escalates(const AutoConvergeConfig *config, const AcGuest *guest,
 static void test_escalates_like_the_counter(void)
 {
     check(escalates, NULL);
+}
+
+/* Up and down again on a guest that does not change: does it swing? */
+typedef struct Swing {
+    unsigned before_permille;
+    bool rising;
+    unsigned turns;
+} Swing;
+
+static void count_turns(const AcTrace *trace, void *opaque)
+{
+    Swing *swing = opaque;
+    unsigned now_permille = trace->decision.throttle_permille;
+
+    if (now_permille != swing->before_permille) {
+        bool rising = now_permille > swing->before_permille;
+
+        swing->turns += rising != swing->rising;
+        swing->rising = rising;
+        swing->before_permille = now_permille;
+    }
+}
+
+static bool settles(const AutoConvergeConfig *config, const AcGuest *guest,
+                    const AcLink *link)
+{
+    Swing swing = { 0 };
+    AcRun run = {
+        .kind = AC_KIND_ADAPTIVE, .trace = count_turns, .opaque = &swing,
+    };
+
+    ac_run(&run, config, guest, link);
+    return swing.turns <= TURNS_MAX;
+}
+
+/* R shrinks from pass to pass and with it the curve steepens: few turns. */
+static void test_settles(void)
+{
+    check(settles, NULL);
 }
 
 static void check_untouched(const AcTrace *trace, void *opaque)
@@ -364,6 +406,7 @@ int main(int argc, char **argv)
     g_test_add_func("/auto-converge/migration/repeatable", test_repeatable);
     g_test_add_func("/auto-converge/migration/escalates-like-the-counter",
                     test_escalates_like_the_counter);
+    g_test_add_func("/auto-converge/migration/settles", test_settles);
     g_test_add_func("/auto-converge/migration/calm-untouched",
                     test_calm_untouched);
     g_test_add_func("/auto-converge/migration/predictions-honest",

@@ -92,6 +92,15 @@ static double longest_sleep_s(AcKind kind, unsigned throttle_permille)
     return STOCK_TIMESLICE_S * throttle / (1 - throttle);
 }
 
+static void note_throttle(AcResult *result, AcKind kind,
+                          unsigned throttle_permille)
+{
+    result->throttle_max_permille = MAX(result->throttle_max_permille,
+                                        throttle_permille);
+    result->longest_sleep_s = fmax(result->longest_sleep_s,
+                                   longest_sleep_s(kind, throttle_permille));
+}
+
 static void finish(AcResult *result, AcPlant *plant, AcOutcome outcome)
 {
     result->outcome = outcome;
@@ -165,11 +174,7 @@ AcResult ac_run(const AcRun *run, const AutoConvergeConfig *config,
             finish(&result, &plant, AC_OUTCOME_STOPPED);
             return result;
         }
-        result.throttle_max_permille = MAX(result.throttle_max_permille,
-                                           trace.decision.throttle_permille);
-        result.longest_sleep_s =
-            fmax(result.longest_sleep_s,
-                 longest_sleep_s(run->kind, trace.decision.throttle_permille));
+        note_throttle(&result, run->kind, trace.decision.throttle_permille);
         if (run->give_up_lost_s > 0 && plant.lost_s > run->give_up_lost_s) {
             break;
         }

@@ -150,6 +150,9 @@ def to_json(scenario: Scenario, name: str, run: Run,
                    for e in run.events.passes],
         'samples': [{**s.to_json(), 'time': s.time - run.start}
                     for s in run.samples],
+        'guest_reports': [{'time': r.time - run.start, 'work': r.work,
+                           'idle_ms': r.idle_ms, 'guest_ms': r.guest_ms}
+                          for r in run.reports],
         'final': run.final,
     }
 

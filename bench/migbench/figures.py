@@ -144,7 +144,9 @@ def longest_stall_ms(run: Run) -> Optional[float]:
     The longest silence of the guest at the source while it was migrated. A
     guest that runs is silent for its report interval, 100 ms.
     """
-    return max(run.stalls_ms, default=None)
+    times = [r.time for r in run.reports]
+    return max(((late - early) * 1000
+                for early, late in zip(times, times[1:])), default=None)
 
 
 def outcome(run: Run) -> str:

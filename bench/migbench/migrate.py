@@ -54,7 +54,7 @@ class Run:
     before: Optional[Report] = None
     last_at_source: Optional[Report] = None
     after: Optional[Report] = None
-    stalls_ms: List[float] = field(default_factory=list)    # between reports
+    reports: List[Report] = field(default_factory=list)     # at the source
     verdict_before: Optional[Verdict] = None
     verdict_after: Optional[Verdict] = None
 
@@ -176,9 +176,8 @@ class Migration:
         run.after = where.serial.wait_report(since, RESUME_TIMEOUT_S)
         run.last_at_source = source.serial.last_report(
             run.after.time if run.after and where is dest else run.end)
-        times = source.serial.report_times(run.start, run.last_at_source.time)
-        run.stalls_ms = [(late - early) * 1000
-                         for early, late in zip(times, times[1:])]
+        run.reports = source.serial.reports_between(run.start,
+                                                    run.last_at_source.time)
         if run.after:
             run.verdict_after = where.serial.verify()
         run.events.take(source.events())

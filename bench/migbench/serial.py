@@ -170,10 +170,10 @@ class SerialPort:
             raise BenchError('the workload guest has not reported yet')
         return reports[-1]
 
-    def report_times(self, start: float, end: float) -> List[float]:
-        """When reports were read between two times, both included."""
+    def reports_between(self, start: float, end: float) -> List[Report]:
+        """Reports read between two times, both included."""
         with self._changed:
-            return [r.time for r in self.reports if start <= r.time <= end]
+            return [r for r in self.reports if start <= r.time <= end]
 
     def send(self, line: str) -> None:
         """Send one command without waiting."""

@@ -17,6 +17,8 @@ from .samples import Events, Sample, make_sample
 from .serial import Report, Verdict
 
 SAMPLE_PERIOD_S = 0.2
+CLOSE_PERIOD_S = 0.05       # near the end, for what is predicted last
+CLOSE_S = 1.0               # so near: what remains takes less than this
 END_TIMEOUT_S = 60          # for a cancellation or switchover to come through
 RESUME_TIMEOUT_S = 30       # for the guest to report after its migration
 RUN_GRACE_S = 150           # beyond the time limit a run is broken, not slow
@@ -159,7 +161,8 @@ class Migration:
             elif not cancelled_at and waited > plan.time_limit_s \
                     + END_TIMEOUT_S:
                 raise BenchError(f"a migration stays '{sample.status}'")
-            time.sleep(SAMPLE_PERIOD_S)
+            close = 0 < sample.remaining < sample.drain_bps * CLOSE_S
+            time.sleep(CLOSE_PERIOD_S if close else SAMPLE_PERIOD_S)
         run.end = sample.time
         run.outcome = sample.status
         # 7.2 says "completed" a little before it has the final figures

@@ -57,7 +57,7 @@ build: apply
 series: fetch
 	@$S/export
 
-hunks: fetch
+hunks:
 	@$S/hunks
 
 .PHONY: check check-unit check-scripts check-series check-bisect check-qtest check-upstream
@@ -89,7 +89,7 @@ clean:
 
 distclean:
 	@for tree in $(BUILD)/*/tree; do \
-	    [ ! -d $$tree ] || [ "$(FORCE)" = 1 ] || \
-	        SERIES=$$(basename $$(dirname $$tree)) $S/apply --check || exit 1; \
+	    [ ! -d $$tree/.git ] || [ "$(FORCE)" = 1 ] || \
+	        SERIES=$$(basename $$(dirname $$tree)) $S/apply --saved || exit 1; \
 	done
 	rm -rf $(BUILD)

@@ -60,13 +60,16 @@ def work_lost_s(run: Run) -> Optional[float]:
 def guest_downtime_ms(run: Run) -> Optional[float]:
     """
     Time that passed outside but not in the guest, whose clock stands still
-    while it is stopped, between its last report here and its first one there.
+    while it is stopped. A report may come late, as when the vCPU is made to
+    sleep between looking at its clock and telling: the promptest of each side
+    count.
     """
-    if run.outcome != 'completed' or not run.after or not run.last_at_source:
+    if run.outcome != 'completed' or not run.reports \
+            or not run.reports_after:
         return None
-    outside = run.after.time - run.last_at_source.time
-    inside = (run.after.guest_ms - run.last_at_source.guest_ms) / 1000
-    return max(0.0, (outside - inside) * 1000)
+    here, there = (min(r.time - r.guest_ms / 1000 for r in reports)
+                   for reports in (run.reports, run.reports_after))
+    return max(0.0, (there - here) * 1000)
 
 
 def bulk_end(passes: List[PassEvent]) -> Optional[float]:
@@ -121,7 +124,8 @@ def ended_by_fallback(run: Run) -> bool:
 def predicted_downtime_ms(run: Run) -> Optional[float]:
     """
     The prediction on which the guest was stopped: the controller's in its
-    fallback, else what is left when QEMU finds it small enough.
+    fallback; else the last expected-downtime seen, or the limit if that is
+    less, as QEMU does not stop before it predicts that.
     """
     if run.outcome != 'completed':
         return None
@@ -133,8 +137,8 @@ def predicted_downtime_ms(run: Run) -> Optional[float]:
                  if auto.get('phase') == 'fallback'
                  and auto.get('predicted-downtime') is not None]
     else:
-        known = [s.expected_downtime_ms for s in run.samples
-                 if s.status != 'completed'
+        known = [min(s.expected_downtime_ms, run.downtime_limit_ms)
+                 for s in run.samples if s.status != 'completed'
                  and s.expected_downtime_ms is not None]
     return float(known[-1]) if known else None
 

@@ -57,6 +57,8 @@ class Run:
     last_at_source: Optional[Report] = None
     after: Optional[Report] = None
     reports: List[Report] = field(default_factory=list)     # at the source
+    reports_after: List[Report] = field(default_factory=list)   # run.after on
+    downtime_limit_ms: int = 0
     verdict_before: Optional[Verdict] = None
     verdict_after: Optional[Verdict] = None
 
@@ -86,7 +88,7 @@ class Migration:
         self._watch = watch
         self._config = MachineConfig(binary, kernel, plan.memory_mib,
                                      plan.append)
-        self.run = Run()
+        self.run = Run(downtime_limit_ms=plan.downtime_limit_ms)
 
     def execute(self) -> Run:
         """Do it; raises BenchError when it cannot be done."""
@@ -183,4 +185,6 @@ class Migration:
                                                     run.last_at_source.time)
         if run.after:
             run.verdict_after = where.serial.verify()
+            run.reports_after = where.serial.reports_between(run.after.time,
+                                                             time.time())
         run.events.take(source.events())

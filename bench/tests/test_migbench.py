@@ -77,6 +77,9 @@ def patched_run() -> Run:
     work = (3 + 8) * PAGES_PER_S + 7 * PAGES_PER_S // 10
     run.last_at_source = report(14.95, work, 17950)
     run.after = report(20.05, work, 18050)
+    # the last one at the source came late
+    run.reports = [report(14.5, work, 17500), report(14.95, work, 17900)]
+    run.reports_after = [run.after]
     run.verdict_after = Verdict(10, 0, 0, True, True)
     return run
 

@@ -5,9 +5,12 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Throttling alternates a run slice and a sleep on every vCPU.  The share of
- * the sleep is the throttle, in permille; the longest sleep in one piece is
- * 50 ms at any throttle, the run slice shrinks instead.
+ * cpu-throttle.c interrupts the vCPUs and makes them sleep; what each of them
+ * owes is kept by cpu-throttle-vcpu.c, and reckoned by cpu-throttle-pulse.c.
+ *
+ *     timer -> due_ns()? -> the vCPU's thread: sleep_ns(), sleep, run() -+
+ *       ^                                                               |
+ *       +-------------------- when its slice is over -------------------+
  *
  * All of this needs the BQL, except cpu_throttle_get_permille().
  */
@@ -18,8 +21,8 @@
 #include "migration/auto-converge.h"
 
 /*
- * Hold the vCPUs back for @permille of the time, 1 to 999; other values are
- * clamped, except 0, which lets them go.
+ * Hold the vCPUs back for @permille of the time, 1 to 999; more is clamped,
+ * and 0 lets them go.
  */
 void cpu_throttle_set_permille(unsigned permille);
 
@@ -37,5 +40,23 @@ void cpu_throttle_reset_held(void);
  * it.  Returns true when management ought to hear of the decision.
  */
 bool cpu_throttle_adapt(const AutoConvergeSample *sample);
+
+/* CPU time of the vCPU's thread, ns; false where the host cannot tell. */
+bool cpu_throttle_vcpu_clock_ns(CPUState *cpu, int64_t *clock_ns);
+
+/* Throttling begins: no vCPU owes anything. */
+void cpu_throttle_vcpu_begin_all(void);
+
+/* The throttle has changed: nor does any now. */
+void cpu_throttle_vcpu_forgive_all(void);
+
+/* End of its run slice, ns of QEMU_CLOCK_VIRTUAL_RT. */
+int64_t cpu_throttle_vcpu_due_ns(CPUState *cpu);
+
+/* The run slice is over: how long to sleep, ns. */
+int64_t cpu_throttle_vcpu_sleep_ns(CPUState *cpu);
+
+/* Slept so long, a run slice begins; returns its end, as due_ns(). */
+int64_t cpu_throttle_vcpu_run(CPUState *cpu, int64_t slept_ns);
 
 #endif /* MIGRATION_CPU_THROTTLE_ACTUATOR_H */

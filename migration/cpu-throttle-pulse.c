@@ -24,15 +24,16 @@
 
 /*
  * While something is left to be paid after the longest sleep, slices are so
- * much shorter: what is owed sinks by 3/4 of a sleep per slice.
+ * much shorter.
  */
-#define SLICE_IN_DEBT_DIVISOR 4
+#define SLICE_IN_DEBT_DIVISOR 2
 
 /*
- * More than this is not owed.  A vCPU that idled and then ran for a whole
- * slice of 10 ms at 99.5 % owes 2 s; to be made to pay it all would be a stall.
+ * More than this is not owed.  On a busy host an interrupt may come several ms
+ * late, which at 99 % costs several 100 ms; to be made to pay all of that, in
+ * slices too short to get anything done, would be a stall.
  */
-#define OWED_MAX_NS (500 * NS_PER_MS)
+#define OWED_MAX_NS (4 * CPU_THROTTLE_SLEEP_MAX_NS)
 
 static int64_t price_ns(unsigned permille, int64_t executed_ns)
 {
@@ -42,29 +43,28 @@ static int64_t price_ns(unsigned permille, int64_t executed_ns)
 int64_t cpu_throttle_pulse_sleep_ns(CpuThrottlePulse *pulse, unsigned permille,
                                     int64_t executed_ns)
 {
-    permille = MIN(permille, PERMILLE_MAX);
+    int64_t slice_ns, sleep_ns;
+
+    permille = MIN(MAX(permille, 1), PERMILLE_MAX);
     executed_ns = MIN(MAX(executed_ns, 0), OWED_MAX_NS);
     pulse->owed_ns = MIN(pulse->owed_ns + price_ns(permille, executed_ns),
                          OWED_MAX_NS);
-    return MIN(MAX(pulse->owed_ns, 0), CPU_THROTTLE_SLEEP_MAX_NS);
-}
+    sleep_ns = MIN(MAX(pulse->owed_ns, 0), CPU_THROTTLE_SLEEP_MAX_NS);
 
-int64_t cpu_throttle_pulse_run_ns(CpuThrottlePulse *pulse, unsigned permille,
-                                  int64_t executed_ns, int64_t slept_ns)
-{
-    int64_t slice_ns;
-
-    permille = MIN(MAX(permille, 1), PERMILLE_MAX);
     slice_ns = MIN(SLICE_MAX_NS, SLEEP_AIM_NS * (1000 - permille) / permille);
-    pulse->owed_ns = MAX(pulse->owed_ns - slept_ns,
-                         -(int64_t)CPU_THROTTLE_SLEEP_MAX_NS);
-    if (pulse->owed_ns > 0 && slept_ns > 0) {
+    if (pulse->owed_ns > sleep_ns) {
         slice_ns /= SLICE_IN_DEBT_DIVISOR;
     } else if (executed_ns < slice_ns / 2) {
         slice_ns = MIN(SLICE_MAX_NS, MAX(pulse->slice_ns, slice_ns) * 2);
     }
     pulse->slice_ns = MAX(slice_ns, SLICE_MIN_NS);
-    return pulse->slice_ns;
+    return sleep_ns;
+}
+
+void cpu_throttle_pulse_slept(CpuThrottlePulse *pulse, int64_t slept_ns)
+{
+    pulse->owed_ns = MAX(pulse->owed_ns - slept_ns,
+                         -(int64_t)CPU_THROTTLE_SLEEP_MAX_NS);
 }
 
 void cpu_throttle_pulse_forgive(CpuThrottlePulse *pulse)

@@ -15,10 +15,10 @@
 
 typedef struct VcpuAccount {
     CpuThrottlePulse pulse;
-    bool begun;          /* the times below are of this throttling */
-    int64_t executed_at_ns; /* CPU clock when the slice under way began */
-    int64_t executed_ns; /* in the slice before */
-    int64_t due_ns;      /* end of the slice under way, QEMU_CLOCK_VIRTUAL_RT */
+    bool begun;       /* the times below are of this throttling */
+    int64_t clock_ns; /* CPU clock at the last interrupt */
+    int64_t slept_ns; /* in all */
+    int64_t due_ns;   /* the next interrupt, QEMU_CLOCK_VIRTUAL_RT */
 } VcpuAccount;
 
 /* By cpu_index; all of it under the BQL. */
@@ -54,13 +54,13 @@ bool cpu_throttle_vcpu_clock_ns(CPUState *cpu, int64_t *clock_ns)
     return false;
 }
 
-/* Where the thread has no CPU clock, all the time counts as executed. */
-static int64_t vcpu_executed_at_ns(CPUState *cpu)
+/* Without a CPU clock, all the time that it did not sleep counts. */
+static int64_t vcpu_clock_ns(CPUState *cpu, const VcpuAccount *account)
 {
     int64_t clock_ns;
 
-    return cpu_throttle_vcpu_clock_ns(cpu, &clock_ns)
-           ? clock_ns : qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+    return cpu_throttle_vcpu_clock_ns(cpu, &clock_ns) ? clock_ns :
+           qemu_clock_get_ns(QEMU_CLOCK_REALTIME) - account->slept_ns;
 }
 
 void cpu_throttle_vcpu_begin_all(void)
@@ -86,27 +86,27 @@ int64_t cpu_throttle_vcpu_due_ns(CPUState *cpu)
 int64_t cpu_throttle_vcpu_sleep_ns(CPUState *cpu)
 {
     VcpuAccount *account = vcpu_account(cpu);
-    int64_t now_ns = vcpu_executed_at_ns(cpu);
+    int64_t now_ns = vcpu_clock_ns(cpu, account);
+    int64_t sleep_ns;
 
-    account->executed_ns = account->begun ? now_ns - account->executed_at_ns
-                                          : 0;
+    /* From interrupt to interrupt, so that what they cost counts, too */
+    sleep_ns = cpu_throttle_pulse_sleep_ns(&account->pulse,
+        cpu_throttle_get_permille(),
+        account->begun ? now_ns - account->clock_ns : 0);
     account->begun = true;
-    return cpu_throttle_pulse_sleep_ns(&account->pulse,
-                                       cpu_throttle_get_permille(),
-                                       account->executed_ns);
+    account->clock_ns = now_ns;
+    account->due_ns = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL_RT) + sleep_ns +
+                      account->pulse.slice_ns;
+    return sleep_ns;
 }
 
-int64_t cpu_throttle_vcpu_run(CPUState *cpu, int64_t slept_ns)
+void cpu_throttle_vcpu_slept(CPUState *cpu, int64_t slept_ns)
 {
     VcpuAccount *account = vcpu_account(cpu);
-    int64_t run_ns = cpu_throttle_pulse_run_ns(&account->pulse,
-                                               cpu_throttle_get_permille(),
-                                               account->executed_ns, slept_ns);
 
+    cpu_throttle_pulse_slept(&account->pulse, slept_ns);
+    account->slept_ns += slept_ns;
     held_ns += slept_ns;
-    account->executed_at_ns = vcpu_executed_at_ns(cpu);
-    account->due_ns = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL_RT) + run_ns;
-    return account->due_ns;
 }
 
 uint64_t cpu_throttle_get_held_ns(void)

@@ -8,9 +8,9 @@
  * cpu-throttle.c interrupts the vCPUs and makes them sleep; what each of them
  * owes is kept by cpu-throttle-vcpu.c, and reckoned by cpu-throttle-pulse.c.
  *
- *     timer -> due_ns()? -> the vCPU's thread: sleep_ns(), sleep, run() -+
- *       ^                                                               |
- *       +-------------------- when its slice is over -------------------+
+ *     timer -> due_ns()? -> the vCPU's thread: sleep_ns(), sleep, slept()
+ *       ^                                         |
+ *       +---------- the next interrupt -----------+
  *
  * All of this needs the BQL, except cpu_throttle_get_permille().
  */
@@ -50,13 +50,13 @@ void cpu_throttle_vcpu_begin_all(void);
 /* The throttle has changed: nor does any now. */
 void cpu_throttle_vcpu_forgive_all(void);
 
-/* End of its run slice, ns of QEMU_CLOCK_VIRTUAL_RT. */
+/* When to interrupt it next, ns of QEMU_CLOCK_VIRTUAL_RT. */
 int64_t cpu_throttle_vcpu_due_ns(CPUState *cpu);
 
-/* The run slice is over: how long to sleep, ns. */
+/* Interrupted: how long to sleep, ns; due_ns() is the next interrupt then. */
 int64_t cpu_throttle_vcpu_sleep_ns(CPUState *cpu);
 
-/* Slept so long, a run slice begins; returns its end, as due_ns(). */
-int64_t cpu_throttle_vcpu_run(CPUState *cpu, int64_t slept_ns);
+/* So long did it sleep in fact, ns. */
+void cpu_throttle_vcpu_slept(CPUState *cpu, int64_t slept_ns);
 
 #endif /* MIGRATION_CPU_THROTTLE_ACTUATOR_H */

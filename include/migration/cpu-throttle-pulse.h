@@ -35,19 +35,19 @@
 /* One vCPU; all zero at the start. */
 typedef struct CpuThrottlePulse {
     int64_t owed_ns;  /* sleep that is still to come; below 0: overslept */
-    int64_t slice_ns; /* length of the run slice under way */
+    int64_t slice_ns; /* the run slice after the sleep */
 } CpuThrottlePulse;
 
-/* Interrupted after having executed so much: how long to sleep. */
+/*
+ * Interrupted after having executed @executed_ns: how long to sleep.  The
+ * slice after it, until the next interrupt, is in @pulse->slice_ns then; a
+ * vCPU that hardly runs is interrupted less often.
+ */
 int64_t cpu_throttle_pulse_sleep_ns(CpuThrottlePulse *pulse, unsigned permille,
                                     int64_t executed_ns);
 
-/*
- * Slept so much: how long to run until the next interrupt.  @executed_ns is
- * that of the slice before; a vCPU that hardly runs is interrupted less often.
- */
-int64_t cpu_throttle_pulse_run_ns(CpuThrottlePulse *pulse, unsigned permille,
-                                  int64_t executed_ns, int64_t slept_ns);
+/* So long did it sleep in fact. */
+void cpu_throttle_pulse_slept(CpuThrottlePulse *pulse, int64_t slept_ns);
 
 /* The throttle has changed: what was owed under the old one is forgotten. */
 void cpu_throttle_pulse_forgive(CpuThrottlePulse *pulse);

@@ -40,9 +40,12 @@ static inline uint32_t scale(uint32_t random, uint32_t range)
     return (uint64_t)random * range >> 32;
 }
 
-static inline volatile uint32_t *page_words(const Pages *pages, uint32_t page)
+/* volatile: every access is the load or store of memory that it says */
+typedef volatile uint32_t PageWord;
+
+static inline PageWord *page_words(const Pages *pages, uint32_t page)
 {
-    return (volatile uint32_t *)(pages->base + page * PAGE_BYTES);
+    return (PageWord *)(pages->base + page * PAGE_BYTES);
 }
 
 static inline uint32_t next_random(uint32_t *seed)
@@ -65,7 +68,7 @@ void pages_burn(uint32_t loops)
 
 static inline void write_words(Pages *pages, uint32_t page, uint32_t value)
 {
-    volatile uint32_t *words = page_words(pages, page);
+    PageWord *words = page_words(pages, page);
 
     words[0] = value;
     words[1 + scale(value, INNER_WORDS)] = value ^ page;
@@ -75,7 +78,7 @@ static inline void write_words(Pages *pages, uint32_t page, uint32_t value)
 static inline bool words_are_good(const Pages *pages, uint32_t page,
                                   uint32_t value)
 {
-    volatile uint32_t *words = page_words(pages, page);
+    PageWord *words = page_words(pages, page);
 
     return words[0] == value
         && words[1 + scale(value, INNER_WORDS)] == (value ^ page)
@@ -85,7 +88,7 @@ static inline bool words_are_good(const Pages *pages, uint32_t page,
 static inline bool page_is_good(const Pages *pages, uint32_t page,
                                 uint32_t counter, uint32_t value)
 {
-    volatile uint32_t *words = page_words(pages, page);
+    PageWord *words = page_words(pages, page);
 
     if (!counter) {
         return !words[0] && !words[PAGE_WORDS - 1];

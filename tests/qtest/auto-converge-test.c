@@ -88,7 +88,7 @@ static void guest_verify(Guest *guest)
     guest_command(guest, "verify");
     line = guest_wait_line(guest, "verify ");
     g_test_message("%s", line);
-    g_assert_nonnull(strstr(line, " bad=0 table=ok seal=ok "));
+    g_assert_nonnull(strstr(line, " bad=0 stale=0 table=ok seal=ok "));
 }
 
 static void expect_success(QTestState *qts, const char *command)

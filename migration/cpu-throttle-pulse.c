@@ -20,7 +20,10 @@
 #define SLICE_MIN_NS (NS_PER_MS / 20)
 
 /* What a slice is cut to cost; the rest of SLEEP_MAX is for late interrupts. */
-#define SLEEP_AIM_NS (40 * NS_PER_MS)
+#define SLEEP_AIM_NS (45 * NS_PER_MS)
+
+/* Sleeps are of whole ms, as QemuCond waits; the rest of the debt stays. */
+#define SLEEP_UNIT_NS NS_PER_MS
 
 /*
  * While something is left to be paid after the longest sleep, slices are so
@@ -29,42 +32,52 @@
 #define SLICE_IN_DEBT_DIVISOR 2
 
 /*
- * More than this is not owed.  On a busy host an interrupt may come several ms
- * late, which at 99 % costs several 100 ms; to be made to pay all of that, in
- * slices too short to get anything done, would be a stall.
+ * More than this is not owed.  Where interrupts depend on the main loop, one
+ * may come several ms late, which at 99 % costs several 100 ms; to be made to
+ * pay all of that, in slices too short to get anything done, would be a stall.
  */
-#define OWED_MAX_NS (4 * CPU_THROTTLE_SLEEP_MAX_NS)
+#define OWED_MAX_NS (4LL * CPU_THROTTLE_SLEEP_MAX_NS)
 
-static int64_t price_ns(unsigned permille, int64_t executed_ns)
+/*
+ * Nor is more than this credited to a vCPU that was idle: at 50 % it is a
+ * burst of 50 ms, at 99 % one of 0.5 ms.
+ */
+#define CREDIT_MAX_NS ((int64_t)CPU_THROTTLE_SLEEP_MAX_NS)
+
+/* Longer intervals say nothing more, and shorter ones cannot overflow. */
+#define INTERVAL_MAX_NS (10000LL * NS_PER_MS)
+
+static int64_t clamp_ns(int64_t value_ns, int64_t min_ns, int64_t max_ns)
 {
-    return executed_ns * permille / (1000 - permille);
+    return MIN(MAX(value_ns, min_ns), max_ns);
+}
+
+/* How long a vCPU without debt may run until it owes @sleep_ns. */
+static int64_t worth_ns(unsigned permille, int64_t sleep_ns)
+{
+    return sleep_ns * (1000 - permille) / permille;
 }
 
 int64_t cpu_throttle_pulse_sleep_ns(CpuThrottlePulse *pulse, unsigned permille,
-                                    int64_t executed_ns)
+                                    int64_t executed_ns, int64_t elapsed_ns)
 {
-    int64_t slice_ns, sleep_ns;
+    int64_t spread_ns, sleep_ns, slice_ns;
 
     permille = MIN(MAX(permille, 1), PERMILLE_MAX);
-    executed_ns = MIN(MAX(executed_ns, 0), OWED_MAX_NS);
-    pulse->owed_ns = MIN(pulse->owed_ns + price_ns(permille, executed_ns),
-                         OWED_MAX_NS);
-    sleep_ns = MIN(MAX(pulse->owed_ns, 0), CPU_THROTTLE_SLEEP_MAX_NS);
+    executed_ns = clamp_ns(executed_ns, 0, INTERVAL_MAX_NS);
+    elapsed_ns = clamp_ns(elapsed_ns, executed_ns, INTERVAL_MAX_NS);
+    spread_ns = executed_ns * 1000 / (1000 - permille);
+    pulse->owed_ns = clamp_ns(pulse->owed_ns + spread_ns - elapsed_ns,
+                              -CREDIT_MAX_NS, OWED_MAX_NS);
 
-    slice_ns = MIN(SLICE_MAX_NS, SLEEP_AIM_NS * (1000 - permille) / permille);
-    if (pulse->owed_ns > sleep_ns) {
+    sleep_ns = clamp_ns(pulse->owed_ns, 0, CPU_THROTTLE_SLEEP_MAX_NS);
+    sleep_ns -= sleep_ns % SLEEP_UNIT_NS;
+    slice_ns = worth_ns(permille, SLEEP_AIM_NS - MIN(pulse->owed_ns, 0));
+    if (pulse->owed_ns >= sleep_ns + SLEEP_UNIT_NS) {
         slice_ns /= SLICE_IN_DEBT_DIVISOR;
-    } else if (executed_ns < slice_ns / 2) {
-        slice_ns = MIN(SLICE_MAX_NS, MAX(pulse->slice_ns, slice_ns) * 2);
     }
-    pulse->slice_ns = MAX(slice_ns, SLICE_MIN_NS);
+    pulse->slice_ns = clamp_ns(slice_ns, SLICE_MIN_NS, SLICE_MAX_NS);
     return sleep_ns;
-}
-
-void cpu_throttle_pulse_slept(CpuThrottlePulse *pulse, int64_t slept_ns)
-{
-    pulse->owed_ns = MAX(pulse->owed_ns - slept_ns,
-                         -(int64_t)CPU_THROTTLE_SLEEP_MAX_NS);
 }
 
 void cpu_throttle_pulse_forgive(CpuThrottlePulse *pulse)

@@ -1,5 +1,5 @@
 /*
- * CPU throttle: the account of each vCPU
+ * CPU throttle: each vCPU looks after itself
  *
  * Copyright (c) 2026 the auto-converge authors
  *
@@ -13,16 +13,23 @@
 #include "migration/cpu-throttle-actuator.h"
 #include "migration/cpu-throttle-pulse.h"
 
+#define PERMILLE_MAX 999
+
+/* Times are of QEMU_CLOCK_REALTIME. */
 typedef struct VcpuAccount {
     CpuThrottlePulse pulse;
-    bool begun;       /* the times below are of this throttling */
-    int64_t clock_ns; /* CPU clock at the last interrupt */
-    int64_t slept_ns; /* in all */
-    int64_t due_ns;   /* the next interrupt, QEMU_CLOCK_VIRTUAL_RT */
+    CpuThrottleAlarm alarm;
+    bool begun;            /* the times below are of this throttling */
+    int64_t looked_ns;     /* when it last came by with its slice over */
+    int64_t clock_ns;      /* CPU clock then */
+    int64_t due_ns;        /* when the present slice is over */
+    int64_t slept_ns;      /* in all */
 } VcpuAccount;
 
-/* By cpu_index; all of it under the BQL. */
+/* By cpu_index. */
 static GArray *accounts;
+
+static unsigned throttle_permille;
 
 /* Sleep of all vCPUs together. */
 static uint64_t held_ns;
@@ -36,6 +43,12 @@ static VcpuAccount *vcpu_account(CPUState *cpu)
         g_array_set_size(accounts, cpu->cpu_index + 1);
     }
     return &g_array_index(accounts, VcpuAccount, cpu->cpu_index);
+}
+
+/* Where one thread runs all vCPUs, the first of them stands for them all. */
+static bool vcpu_is_represented(CPUState *cpu)
+{
+    return cpu != first_cpu && cpu->thread == first_cpu->thread;
 }
 
 bool cpu_throttle_vcpu_clock_ns(CPUState *cpu, int64_t *clock_ns)
@@ -63,14 +76,92 @@ static int64_t vcpu_clock_ns(CPUState *cpu, const VcpuAccount *account)
            qemu_clock_get_ns(QEMU_CLOCK_REALTIME) - account->slept_ns;
 }
 
-void cpu_throttle_vcpu_begin_all(void)
+/* Its slice is over: what does it owe? */
+static int64_t vcpu_reckon_ns(CPUState *cpu, int64_t now_ns)
 {
-    if (accounts) {
-        memset(accounts->data, 0, accounts->len * sizeof(VcpuAccount));
+    VcpuAccount *account = vcpu_account(cpu);
+    int64_t clock_ns = vcpu_clock_ns(cpu, account);
+    int64_t sleep_ns;
+
+    sleep_ns = cpu_throttle_pulse_sleep_ns(&account->pulse, throttle_permille,
+        account->begun ? clock_ns - account->clock_ns : 0,
+        account->begun ? now_ns - account->looked_ns : 0);
+    account->begun = true;
+    account->looked_ns = now_ns;
+    account->clock_ns = clock_ns;
+    return sleep_ns;
+}
+
+static void vcpu_sleep(CPUState *cpu, int64_t start_ns, int64_t sleep_ns)
+{
+    int64_t now_ns = start_ns;
+    int64_t left_ms = sleep_ns / SCALE_MS;
+
+    /* A kick ends a wait early, and may have been for another reason */
+    while (left_ms > 0 && throttle_permille && !cpu->stop) {
+        cpu_throttle_wait(cpu, left_ms);
+        now_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+        left_ms = (start_ns + sleep_ns - now_ns) / SCALE_MS;
+    }
+    vcpu_account(cpu)->slept_ns += now_ns - start_ns;
+    held_ns += now_ns - start_ns;
+}
+
+static void vcpu_begin_slice(CPUState *cpu)
+{
+    VcpuAccount *account = vcpu_account(cpu);
+
+    account->due_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) +
+                      account->pulse.slice_ns;
+    cpu_throttle_alarm_set(&account->alarm, cpu, account->pulse.slice_ns);
+}
+
+void cpu_throttle_vcpu(CPUState *cpu)
+{
+    int64_t now_ns;
+
+    if (!throttle_permille || cpu->stopped || vcpu_is_represented(cpu)) {
+        return;
+    }
+    now_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+    if (now_ns < vcpu_account(cpu)->due_ns) {
+        return;
+    }
+    vcpu_sleep(cpu, now_ns, vcpu_reckon_ns(cpu, now_ns));
+    if (throttle_permille) {
+        vcpu_begin_slice(cpu);
     }
 }
 
-void cpu_throttle_vcpu_forgive_all(void)
+/* Nobody owes anything, and everybody comes by. */
+static void throttle_begin(void)
+{
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        VcpuAccount *account = vcpu_account(cpu);
+
+        account->begun = false;
+        account->due_ns = 0;
+        cpu_throttle_pulse_forgive(&account->pulse);
+        qemu_cpu_kick(cpu);
+    }
+}
+
+static void throttle_end(void)
+{
+    CPUState *cpu;
+
+    for (int i = 0; accounts && i < accounts->len; i++) {
+        cpu_throttle_alarm_drop(&g_array_index(accounts, VcpuAccount, i).alarm);
+    }
+    /* Wake those who sleep */
+    CPU_FOREACH(cpu) {
+        qemu_cpu_kick(cpu);
+    }
+}
+
+static void throttle_change(void)
 {
     for (int i = 0; accounts && i < accounts->len; i++) {
         cpu_throttle_pulse_forgive(
@@ -78,35 +169,24 @@ void cpu_throttle_vcpu_forgive_all(void)
     }
 }
 
-int64_t cpu_throttle_vcpu_due_ns(CPUState *cpu)
+void cpu_throttle_set_permille(unsigned permille)
 {
-    return vcpu_account(cpu)->due_ns;
+    unsigned before = throttle_permille;
+
+    permille = MIN(permille, PERMILLE_MAX);
+    qatomic_set(&throttle_permille, permille);
+    if (permille && !before) {
+        throttle_begin();
+    } else if (before && !permille) {
+        throttle_end();
+    } else if (permille != before) {
+        throttle_change();
+    }
 }
 
-int64_t cpu_throttle_vcpu_sleep_ns(CPUState *cpu)
+unsigned cpu_throttle_get_permille(void)
 {
-    VcpuAccount *account = vcpu_account(cpu);
-    int64_t now_ns = vcpu_clock_ns(cpu, account);
-    int64_t sleep_ns;
-
-    /* From interrupt to interrupt, so that what they cost counts, too */
-    sleep_ns = cpu_throttle_pulse_sleep_ns(&account->pulse,
-        cpu_throttle_get_permille(),
-        account->begun ? now_ns - account->clock_ns : 0);
-    account->begun = true;
-    account->clock_ns = now_ns;
-    account->due_ns = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL_RT) + sleep_ns +
-                      account->pulse.slice_ns;
-    return sleep_ns;
-}
-
-void cpu_throttle_vcpu_slept(CPUState *cpu, int64_t slept_ns)
-{
-    VcpuAccount *account = vcpu_account(cpu);
-
-    cpu_throttle_pulse_slept(&account->pulse, slept_ns);
-    account->slept_ns += slept_ns;
-    held_ns += slept_ns;
+    return qatomic_read(&throttle_permille);
 }
 
 uint64_t cpu_throttle_get_held_ns(void)
@@ -115,7 +195,7 @@ uint64_t cpu_throttle_get_held_ns(void)
     CPUState *cpu;
 
     CPU_FOREACH(cpu) {
-        vcpus++;
+        vcpus += !vcpu_is_represented(cpu);
     }
     return held_ns / MAX(vcpus, 1);
 }

@@ -5,12 +5,23 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * cpu-throttle.c interrupts the vCPUs and makes them sleep; what each of them
- * owes is kept by cpu-throttle-vcpu.c, and reckoned by cpu-throttle-pulse.c.
+ * Each vCPU looks after itself: its thread comes by cpu_throttle_vcpu()
+ * whenever it has left the guest.  There it sleeps off what it owes
+ * (cpu-throttle-pulse.h), and before it goes on it sets an alarm that gets it
+ * out of the guest again at the end of its run slice.
  *
- *     timer -> due_ns()? -> the vCPU's thread: sleep_ns(), sleep, slept()
- *       ^                                         |
- *       +---------- the next interrupt -----------+
+ *     guest --- alarm, or any other exit ---> cpu_throttle_vcpu()
+ *       ^                                       slice over? sleep as owed
+ *       +------------ set the alarm ------------+
+ *
+ * An alarm is a timer of the host that signals the vCPU's thread; a thread
+ * that the main loop had to wake first would run on for as long as the host is
+ * busy with others.
+ *
+ *     cpu-throttle.c          the interface that QEMU has always had; wiring
+ *     cpu-throttle-vcpu.c     the above, and each vCPU's account
+ *     cpu-throttle-alarm.c    the alarms
+ *     cpu-throttle-pulse.c    arithmetic
  *
  * All of this needs the BQL, except cpu_throttle_get_permille().
  */
@@ -21,8 +32,8 @@
 #include "migration/auto-converge.h"
 
 /*
- * Hold the vCPUs back for @permille of the time, 1 to 999; more is clamped,
- * and 0 lets them go.
+ * Hold the vCPUs back for @permille of the time, 1 to 999; more is clamped.
+ * 0 lets them go, at once if they sleep.
  */
 void cpu_throttle_set_permille(unsigned permille);
 
@@ -41,22 +52,41 @@ void cpu_throttle_reset_held(void);
  */
 bool cpu_throttle_adapt(const AutoConvergeSample *sample);
 
+/* The vCPU's thread has left the guest. */
+void cpu_throttle_vcpu(CPUState *cpu);
+
 /* CPU time of the vCPU's thread, ns; false where the host cannot tell. */
 bool cpu_throttle_vcpu_clock_ns(CPUState *cpu, int64_t *clock_ns);
 
-/* Throttling begins: no vCPU owes anything. */
-void cpu_throttle_vcpu_begin_all(void);
+/* How an alarm gets a vCPU's thread out of the guest */
+typedef enum CpuThrottleAlarmKind {
+    CPU_THROTTLE_ALARM_KICK,   /* the main loop kicks the vCPU */
+    CPU_THROTTLE_ALARM_SIGNAL, /* SIG_IPI; the accelerator has a handler */
+    CPU_THROTTLE_ALARM_EXIT,   /* SIG_IPI; its handler is cpu_exit() */
+} CpuThrottleAlarmKind;
 
-/* The throttle has changed: nor does any now. */
-void cpu_throttle_vcpu_forgive_all(void);
+/* Of one vCPU; all zero at the start. */
+typedef struct CpuThrottleAlarm {
+    int thread_id;        /* whom @signal_timer signals; 0: nobody */
+#ifdef CONFIG_LINUX
+    timer_t signal_timer;
+#endif
+    QEMUTimer *kick_timer;
+} CpuThrottleAlarm;
 
-/* When to interrupt it next, ns of QEMU_CLOCK_VIRTUAL_RT. */
-int64_t cpu_throttle_vcpu_due_ns(CPUState *cpu);
+/* Let the calling thread, @cpu's, leave the guest in @delay_ns. */
+void cpu_throttle_alarm_set(CpuThrottleAlarm *alarm, CPUState *cpu,
+                            int64_t delay_ns);
 
-/* Interrupted: how long to sleep, ns; due_ns() is the next interrupt then. */
-int64_t cpu_throttle_vcpu_sleep_ns(CPUState *cpu);
+/* Give back what it holds. */
+void cpu_throttle_alarm_drop(CpuThrottleAlarm *alarm);
 
-/* So long did it sleep in fact, ns. */
-void cpu_throttle_vcpu_slept(CPUState *cpu, int64_t slept_ns);
+/*
+ * cpu-throttle.c, for the files above: which alarm the accelerator needs, and
+ * a wait of up to @timeout_ms which gives the BQL to others meanwhile and ends
+ * early when the vCPU is kicked.
+ */
+CpuThrottleAlarmKind cpu_throttle_alarm_kind(CPUState *cpu);
+void cpu_throttle_wait(CPUState *cpu, int timeout_ms);
 
 #endif /* MIGRATION_CPU_THROTTLE_ACTUATOR_H */

@@ -67,3 +67,45 @@ locked() {
     fi
     "$@"
 }
+
+# private_apt NAME: an apt of our own with the sources that apt-sources prints
+# for NAME: lists, cache and sources under build/, the system's untouched.
+private_apt() {
+    local apt=$build/apt-$1
+    mkdir -p "$apt/parts" "$apt/lists/partial" "$apt/cache/archives/partial" "$dl"
+    cat >"$apt/apt.conf" <<CONF
+Dir::Etc::sourcelist "/dev/null";
+Dir::Etc::sourceparts "$apt/parts";
+Dir::State::lists "$apt/lists";
+Dir::Cache "$apt/cache";
+APT::Sandbox::User "";
+CONF
+    "$top/scripts/apt-sources" "$1" >"$apt/parts/debian.sources" || return
+    export APT_CONFIG=$apt/apt.conf
+    # An archive that lacks something is no failure while another one has it.
+    apt-get -q update >"$apt/update.log" 2>&1 || true
+}
+
+# The Python that QEMU's configure takes, and the meson that it finds there.
+# A release that wants a newer one than the system's gets a copy of its own
+# (scripts/deps), which nothing else sees.
+own_meson=$build/meson/usr/lib/python3/dist-packages
+
+qemu_python() {
+    local path
+    path=$(base configure | sed -n 's/.*--python=\([^ ]*\).*/\1/p')
+    printf '%s\n' "${path:-python3}"
+}
+
+# meson_serves [PYTHONPATH]: is meson there, and new enough for the release?
+meson_serves() {
+    local found
+    found=$(PYTHONPATH=${1:-} "$(qemu_python)" -c \
+        'from mesonbuild.coredata import version; print(version)' 2>/dev/null) &&
+        printf '%s\n' "$(base meson)" "$found" | sort -VC
+}
+
+# use_own_meson: for configure, and for ninja that may run it again.
+use_own_meson() {
+    [ -z "$(base meson)" ] || meson_serves || export PYTHONPATH=$own_meson
+}

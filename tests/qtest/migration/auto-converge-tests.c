@@ -1,0 +1,633 @@
+/*
+ * Adaptive auto-converge, end to end
+ *
+ * Copyright (c) 2026 the auto-converge authors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * A busy guest (tests/guest) migrates over a link that max-bandwidth limits.
+ * These tests prove the wiring; the law has its own, in tests/unit.  They
+ * wait for what must happen and never for a time to pass.
+ */
+
+#include "qemu/osdep.h"
+#include "libqtest.h"
+#include "migration/auto-converge-tests.h"
+
+/*
+ * 64 MiB are written as fast as it goes: over 32 MiB/s a pass takes two
+ * seconds, and at a fifth of the run time the guest still writes all of it.
+ */
+#define GUEST_PATHOLOGICAL "ws=64 rate=max"
+#define CEILING_PATHOLOGICAL 80
+
+/* Twice the link, for which the guest needs nearly a whole CPU. */
+#define GUEST_MIDDLE "ws=128 rate=67 cpu=90"
+
+#define LINK_BYTES_PER_S (32 * 1024 * 1024)
+
+typedef struct Guest {
+    QTestState *qts;
+    int serial;
+} Guest;
+
+typedef struct Migration {
+    Guest from;
+    Guest to;
+    char *dir;
+    char *uri;
+} Migration;
+
+static Guest guest_start(const char *workload, const char *extra)
+{
+    g_autofree char *args = g_strdup_printf(
+        "-accel tcg -machine pc -nodefaults -m 192 "
+        "-kernel %s -append \"%s report=50\" %s",
+        getenv("QTEST_WORKLOAD"), workload, extra);
+    Guest guest;
+
+    guest.qts = qtest_init_with_serial(args, &guest.serial);
+    return guest;
+}
+
+static void guest_quit(Guest *guest)
+{
+    qtest_quit(guest->qts);
+    close(guest->serial);
+}
+
+/* The next line from the guest that begins with @prefix. */
+static char *guest_wait_line(Guest *guest, const char *prefix)
+{
+    for (;;) {
+        g_autoptr(GString) line = g_string_new("");
+        char c;
+
+        while (read(guest->serial, &c, 1) == 1 && c != '\n') {
+            g_string_append_c(line, c);
+        }
+        g_assert_cmpuint(line->len, >, 0);
+        if (g_str_has_prefix(line->str, prefix)) {
+            return g_strdup(line->str);
+        }
+    }
+}
+
+static void guest_command(Guest *guest, const char *command)
+{
+    g_autofree char *line = g_strdup_printf("%s\n", command);
+
+    g_assert_cmpint(write(guest->serial, line, strlen(line)), ==,
+                    strlen(line));
+}
+
+/* The guest runs, and finds in its memory what it wrote. */
+static void guest_verify(Guest *guest)
+{
+    g_autofree char *line = NULL;
+
+    guest_command(guest, "verify");
+    line = guest_wait_line(guest, "verify ");
+    g_test_message("%s", line);
+    g_assert_nonnull(strstr(line, " bad=0 stale=0 table=ok seal=ok "));
+}
+
+static void expect_success(QTestState *qts, const char *command)
+{
+    qtest_qmp_assert_success(qts, "{ 'execute': %s }", command);
+}
+
+static void set_capability(QTestState *qts, const char *name, bool state)
+{
+    qtest_qmp_assert_success(qts, "{ 'execute': 'migrate-set-capabilities',"
+                             " 'arguments': { 'capabilities': ["
+                             " { 'capability': %s, 'state': %i } ] } }",
+                             name, state);
+}
+
+static void set_int(QTestState *qts, const char *name, int64_t value)
+{
+    qtest_qmp_assert_success(qts, "{ 'execute': 'migrate-set-parameters',"
+                             " 'arguments': { %s: %" PRId64 " } }",
+                             name, value);
+}
+
+static void set_str(QTestState *qts, const char *name, const char *value)
+{
+    qtest_qmp_assert_success(qts, "{ 'execute': 'migrate-set-parameters',"
+                             " 'arguments': { %s: %s } }", name, value);
+}
+
+static QDict *query(QTestState *qts, const char *command)
+{
+    QDict *reply = qtest_qmp(qts, "{ 'execute': %s }", command);
+    QDict *result = qdict_get_qdict(reply, "return");
+
+    g_assert_nonnull(result);
+    qobject_ref(result);
+    qobject_unref(reply);
+    return result;
+}
+
+/* What query-migrate says of auto-converge. */
+static QDict *query_auto_converge(QTestState *qts)
+{
+    QDict *migration = query(qts, "query-migrate");
+    QDict *info = qdict_get_qdict(migration, "auto-converge");
+
+    g_assert_nonnull(info);
+    qobject_ref(info);
+    qobject_unref(migration);
+    return info;
+}
+
+static bool status_is(QTestState *qts, const char *status)
+{
+    QDict *migration = query(qts, "query-migrate");
+    bool is = !strcmp(qdict_get_try_str(migration, "status") ?: "", status);
+
+    qobject_unref(migration);
+    return is;
+}
+
+static void wait_status(QTestState *qts, const char *status)
+{
+    while (!status_is(qts, status)) {
+        g_assert_false(strcmp(status, "failed") &&
+                       status_is(qts, "failed"));
+        g_usleep(10 * 1000);
+    }
+}
+
+static bool is_running(QTestState *qts)
+{
+    QDict *status = query(qts, "query-status");
+    bool running = qdict_get_bool(status, "running");
+
+    qobject_unref(status);
+    return running;
+}
+
+/* Source with @workload, ready to migrate; see migration_begin(). */
+static Migration migration_prepare(const char *workload)
+{
+    Migration m = {};
+    g_autofree char *ready = NULL;
+
+    m.dir = g_dir_make_tmp("auto-converge-test-XXXXXX", NULL);
+    g_assert_nonnull(m.dir);
+    m.uri = g_strdup_printf("unix:%s/socket", m.dir);
+    m.from = guest_start(workload, "");
+    ready = guest_wait_line(&m.from, "ready ");
+    set_capability(m.from.qts, "auto-converge", true);
+    set_capability(m.from.qts, "events", true);
+    set_int(m.from.qts, "max-bandwidth", LINK_BYTES_PER_S);
+    set_int(m.from.qts, "downtime-limit", 30);
+    return m;
+}
+
+static void migration_begin(Migration *m)
+{
+    g_autofree char *incoming = g_strdup_printf("-incoming %s", m->uri);
+
+    m->to = guest_start("", incoming);
+    qtest_qmp_assert_success(m->from.qts, "{ 'execute': 'migrate',"
+                             " 'arguments': { 'uri': %s } }", m->uri);
+}
+
+static void migration_end(Migration *m)
+{
+    g_autofree char *path = g_strdup_printf("%s/socket", m->dir);
+
+    guest_quit(&m->from);
+    if (m->to.qts) {
+        guest_quit(&m->to);
+    }
+    unlink(path);
+    rmdir(m->dir);
+    g_free(m->dir);
+    g_free(m->uri);
+}
+
+static void migration_begin_pathological(Migration *m, const char *fallback)
+{
+    *m = migration_prepare(GUEST_PATHOLOGICAL);
+    set_int(m->from.qts, "max-cpu-throttle", CEILING_PATHOLOGICAL);
+    set_str(m->from.qts, "cpu-throttle-fallback", fallback);
+    migration_begin(m);
+}
+
+/* The data of the next event MIGRATION_AUTO_CONVERGE. */
+static QDict *next_event(QTestState *qts)
+{
+    QDict *event = qtest_qmp_eventwait_ref(qts, "MIGRATION_AUTO_CONVERGE");
+    QDict *data = qdict_get_qdict(event, "data");
+
+    qobject_ref(data);
+    qobject_unref(event);
+    return data;
+}
+
+/* Take events until one has @value for @key; returns its data. */
+static QDict *wait_event(QTestState *qts, const char *key, const char *value)
+{
+    for (;;) {
+        QDict *data = next_event(qts);
+
+        g_test_message("%s: %s, throttle %.1f", qdict_get_str(data, "phase"),
+                       qdict_get_str(data, "reason"),
+                       qdict_get_double(data, "throttle"));
+        if (!strcmp(qdict_get_str(data, key), value)) {
+            return data;
+        }
+        qobject_unref(data);
+    }
+}
+
+static void pass_event(QTestState *qts, const char *key, const char *value)
+{
+    qobject_unref(wait_event(qts, key, value));
+}
+
+/* Migrated: the destination runs with the memory as it was. */
+static void assert_migrated(Migration *m)
+{
+    wait_status(m->from.qts, "completed");
+    g_assert_false(is_running(m->from.qts));
+    qtest_qmp_eventwait(m->to.qts, "RESUME");
+    guest_verify(&m->to);
+}
+
+/* Not migrated: the source runs unthrottled, with the memory as it was. */
+static void assert_survived(Guest *from)
+{
+    QDict *migration, *info;
+
+    while (!is_running(from->qts)) {
+        g_usleep(10 * 1000);
+    }
+    migration = query(from->qts, "query-migrate");
+    info = query_auto_converge(from->qts);
+    g_assert_false(qdict_haskey(migration, "cpu-throttle-percentage"));
+    g_assert_cmpfloat(qdict_get_double(info, "throttle"), ==, 0);
+    qobject_unref(migration);
+    qobject_unref(info);
+    guest_verify(from);
+}
+
+/* Cancel; the destination notices that nothing more comes, and exits. */
+static void migration_cancel(Migration *m)
+{
+    expect_success(m->from.qts, "migrate_cancel");
+    wait_status(m->from.qts, "cancelled");
+    qtest_set_expected_status(m->to.qts, EXIT_FAILURE);
+    while (qtest_probe_child(m->to.qts)) {
+        g_usleep(10 * 1000);
+    }
+}
+
+static void test_calm(void)
+{
+    Migration m = migration_prepare("ws=64 rate=calm");
+    QDict *info;
+
+    migration_begin(&m);
+    assert_migrated(&m);
+    info = query_auto_converge(m.from.qts);
+    g_assert_cmpfloat(qdict_get_double(info, "highest-throttle"), ==, 0);
+    g_assert_cmpint(qdict_get_int(info, "throttled-time"), ==, 0);
+    g_assert_cmpstr(qdict_get_str(info, "phase"), ==, "watch");
+    g_assert_null(qtest_qmp_event_ref(m.from.qts, "MIGRATION_AUTO_CONVERGE"));
+    qobject_unref(info);
+    migration_end(&m);
+}
+
+/* With steps of 1 % the counter would still be at 2 %. */
+static void test_jump(void)
+{
+    Migration m = migration_prepare(GUEST_MIDDLE);
+    QDict *info;
+
+    set_int(m.from.qts, "cpu-throttle-initial", 1);
+    set_int(m.from.qts, "cpu-throttle-increment", 1);
+    migration_begin(&m);
+    info = next_event(m.from.qts);
+    g_assert_cmpstr(qdict_get_str(info, "phase"), ==, "throttle");
+    g_assert_cmpstr(qdict_get_str(info, "reason"), ==, "engage");
+    g_assert_cmpfloat(qdict_get_double(info, "throttle"), >, 20);
+    qobject_unref(info);
+    assert_migrated(&m);
+    info = query_auto_converge(m.from.qts);
+    g_assert_cmpint(qdict_get_int(info, "throttled-time"), >, 0);
+    qobject_unref(info);
+    migration_end(&m);
+}
+
+/* 'none' holds the ceiling and never stops the guest. */
+static void test_ceiling(void)
+{
+    Migration m;
+    QDict *info, *migration;
+    int64_t windows;
+
+    migration_begin_pathological(&m, "none");
+    info = wait_event(m.from.qts, "reason", "no-fallback");
+    windows = qdict_get_int(info, "windows");
+    do {
+        qobject_unref(info);
+        g_assert_true(is_running(m.from.qts));
+        g_assert_true(status_is(m.from.qts, "active"));
+        g_usleep(10 * 1000);
+        info = query_auto_converge(m.from.qts);
+        g_assert_cmpfloat(qdict_get_double(info, "throttle"), ==,
+                          CEILING_PATHOLOGICAL);
+    } while (qdict_get_int(info, "windows") < windows + 3);
+    g_assert_cmpstr(qdict_get_str(info, "phase"), ==, "ceiling");
+    g_assert_cmpstr(qdict_get_str(info, "fallback"), ==, "none");
+    qobject_unref(info);
+    migration = query(m.from.qts, "query-migrate");
+    g_assert_cmpint(qdict_get_int(migration, "cpu-throttle-percentage"), ==,
+                    CEILING_PATHOLOGICAL);
+    qobject_unref(migration);
+    /* Allowed to stop it after all, it does. */
+    set_str(m.from.qts, "cpu-throttle-fallback", "stop-and-copy");
+    assert_migrated(&m);
+    migration_end(&m);
+}
+
+static void test_fallback(void)
+{
+    Migration m;
+    QDict *info;
+
+    migration_begin_pathological(&m, "stop-and-copy");
+    info = wait_event(m.from.qts, "phase", "ceiling");
+    g_assert_cmpfloat(qdict_get_double(info, "throttle"), ==,
+                      CEILING_PATHOLOGICAL);
+    qobject_unref(info);
+    info = next_event(m.from.qts);
+    g_assert_cmpstr(qdict_get_str(info, "phase"), ==, "fallback");
+    g_assert_cmpstr(qdict_get_str(info, "reason"), ==, "stop-and-copy");
+    qobject_unref(info);
+    assert_migrated(&m);
+
+    /* It is all still there. */
+    info = query_auto_converge(m.from.qts);
+    g_assert_cmpstr(qdict_get_str(info, "phase"), ==, "fallback");
+    g_assert_cmpfloat(qdict_get_double(info, "throttle"), ==, 0);
+    g_assert_cmpfloat(qdict_get_double(info, "highest-throttle"), ==,
+                      CEILING_PATHOLOGICAL);
+    g_assert_cmpint(qdict_get_int(info, "predicted-downtime"), >, 0);
+    g_assert_cmpint(qdict_get_int(info, "throttled-time"), >, 0);
+    qobject_unref(info);
+    migration_end(&m);
+}
+
+/* A stop beyond its bound is refused, until the bound is raised. */
+static void test_bound(void)
+{
+    Migration m;
+
+    migration_begin_pathological(&m, "none");
+    set_int(m.from.qts, "cpu-throttle-fallback-downtime", 1);
+    set_str(m.from.qts, "cpu-throttle-fallback", "stop-and-copy");
+    pass_event(m.from.qts, "reason", "too-long");
+    g_assert_true(is_running(m.from.qts));
+    g_assert_true(status_is(m.from.qts, "active"));
+    set_int(m.from.qts, "cpu-throttle-fallback-downtime", 0);
+    pass_event(m.from.qts, "phase", "fallback");
+    assert_migrated(&m);
+    migration_end(&m);
+}
+
+/* A guest that calms down is let go before the migration ends. */
+static void test_release(void)
+{
+    Migration m;
+    QDict *info;
+
+    migration_begin_pathological(&m, "none");
+    pass_event(m.from.qts, "reason", "no-fallback");
+    guest_command(&m.from, "rate=4");
+    info = next_event(m.from.qts);
+    g_assert_cmpfloat(qdict_get_double(info, "throttle"), <,
+                      CEILING_PATHOLOGICAL);
+    qobject_unref(info);
+    assert_migrated(&m);
+    migration_end(&m);
+}
+
+/* Brings a new migration to the phase that the test path ends with. */
+static void begin_until(Migration *m, const char *phase)
+{
+    if (!strcmp(phase, "throttle")) {
+        *m = migration_prepare(GUEST_MIDDLE);
+        migration_begin(m);
+        pass_event(m->from.qts, "phase", "throttle");
+        return;
+    }
+    *m = migration_prepare(GUEST_PATHOLOGICAL);
+    set_int(m->from.qts, "max-cpu-throttle", CEILING_PATHOLOGICAL);
+    if (!strcmp(phase, "ceiling")) {
+        set_str(m->from.qts, "cpu-throttle-fallback", "none");
+    }
+    set_capability(m->from.qts, "pause-before-switchover", true);
+    migration_begin(m);
+    if (!strcmp(phase, "watch")) {
+        wait_status(m->from.qts, "active");
+    } else {
+        pass_event(m->from.qts, "phase", phase);
+    }
+    if (!strcmp(phase, "fallback")) {
+        wait_status(m->from.qts, "pre-switchover");
+        g_assert_false(is_running(m->from.qts));
+    }
+}
+
+static void test_cancel(const void *phase)
+{
+    Migration m;
+
+    begin_until(&m, phase);
+    migration_cancel(&m);
+    assert_survived(&m.from);
+    migration_end(&m);
+}
+
+/* The destination dies; the next migration knows nothing of this one. */
+static void test_dead_destination(const void *phase)
+{
+    Migration m;
+    QDict *info;
+
+    begin_until(&m, phase);
+    qtest_kill_qemu(m.to.qts);
+    guest_quit(&m.to);
+    if (!strcmp(phase, "fallback")) {
+        qtest_qmp_assert_success(m.from.qts, "{ 'execute': 'migrate-continue',"
+                                 " 'arguments':"
+                                 " { 'state': 'pre-switchover' } }");
+    }
+    wait_status(m.from.qts, "failed");
+    assert_survived(&m.from);
+
+    guest_command(&m.from, "rate=calm");
+    set_capability(m.from.qts, "pause-before-switchover", false);
+    migration_begin(&m);
+    info = query_auto_converge(m.from.qts);
+    g_assert_cmpstr(qdict_get_str(info, "phase"), ==, "watch");
+    g_assert_cmpfloat(qdict_get_double(info, "highest-throttle"), ==, 0);
+    g_assert_cmpint(qdict_get_int(info, "throttled-time"), ==, 0);
+    qobject_unref(info);
+    assert_migrated(&m);
+    migration_end(&m);
+}
+
+/* HMP says @expected, and everything is as before. */
+static void assert_refused(QTestState *qts, const char *command,
+                           const char *expected)
+{
+    g_autofree char *before = qtest_hmp(qts, "info migrate_parameters");
+    g_autofree char *answer = qtest_hmp(qts, "%s", command);
+    g_autofree char *after = qtest_hmp(qts, "info migrate_parameters");
+    g_autofree char *capabilities = qtest_hmp(qts, "info migrate_capabilities");
+    QDict *migration = query(qts, "query-migrate");
+
+    g_test_message("%s: %s", command, answer);
+    g_assert_nonnull(strstr(answer, expected));
+    g_assert_cmpstr(before, ==, after);
+    g_assert_nonnull(strstr(capabilities, "auto-converge: off"));
+    g_assert_false(qdict_haskey(migration, "status"));
+    qobject_unref(migration);
+}
+
+static void test_params(void)
+{
+    Guest guest = guest_start("", "-global migration.x-cpu-throttle-fallback="
+                              "none -global migration."
+                              "x-cpu-throttle-fallback-downtime=7");
+    QDict *params = query(guest.qts, "query-migrate-parameters");
+    g_autofree char *info = NULL;
+
+    g_assert_cmpstr(qdict_get_str(params, "cpu-throttle-fallback"), ==,
+                    "none");
+    g_assert_cmpint(qdict_get_int(params, "cpu-throttle-fallback-downtime"),
+                    ==, 7);
+    qobject_unref(params);
+
+    assert_refused(guest.qts, "migrate_set_parameter cpu-throttle-fallback "
+                   "postcopy", "cpu-throttle-fallback");
+    assert_refused(guest.qts, "migrate_set_parameter "
+                   "cpu-throttle-fallback-downtime 2000001", "0 to 2000000");
+    assert_refused(guest.qts, "migrate_set_parameter max-cpu-throttle 19",
+                   "cpu_throttle_initial to 99");
+    g_free(qtest_hmp(guest.qts, "migrate_set_parameter "
+                     "cpu-throttle-fallback stop-and-copy"));
+    g_free(qtest_hmp(guest.qts, "migrate_set_parameter "
+                     "cpu-throttle-fallback-downtime 1500"));
+    info = qtest_hmp(guest.qts, "info migrate_parameters");
+    g_assert_nonnull(strstr(info, "cpu-throttle-fallback: stop-and-copy"));
+    g_assert_nonnull(strstr(info, "cpu-throttle-fallback-downtime: 1500 ms"));
+    guest_quit(&guest);
+}
+
+static void test_hmp_refused(void)
+{
+    static const struct {
+        const char *pairs;
+        const char *expected;
+    } bad[] = {
+        { "cpu-throttle-initial", "name=value" },
+        { "=5", "name=value" },
+        { "cpu-throttle-initial=5,", "name=value" },
+        { "max-bandwidth=5", "'max-bandwidth' is not one of" },
+        { "cpu-throttle-initial=0", "'cpu-throttle-initial' expects an "
+          "integer in the range of 1 to 99" },
+        { "cpu-throttle-initial=1e1", "1 to 99" },
+        { "cpu-throttle-increment=100", "1 to 99" },
+        { "throttle-trigger-threshold=101", "1 to 100" },
+        { "cpu-throttle-tailslow=maybe", "'cpu-throttle-tailslow' expects" },
+        { "cpu-throttle-fallback=panic", "'none' or 'stop-and-copy'" },
+        { "cpu-throttle-fallback-downtime=-1", "0 to 2000000" },
+        /* One good pair does not survive a bad one. */
+        { "cpu-throttle-initial=30,max-cpu-throttle=29", "max_cpu_throttle" },
+    };
+    Guest guest = guest_start("", "");
+
+    for (int i = 0; i < ARRAY_SIZE(bad); i++) {
+        g_autofree char *command = g_strdup_printf(
+            "migrate -d -t %s unix:/nonexistent/socket", bad[i].pairs);
+
+        assert_refused(guest.qts, command, bad[i].expected);
+    }
+    guest_quit(&guest);
+}
+
+/* The parameters of "migrate -t" hold for that migration only. */
+static void test_hmp_migrate(void)
+{
+    Migration m = migration_prepare(GUEST_PATHOLOGICAL);
+    g_autofree char *before = NULL;
+    g_autofree char *after = NULL;
+    g_autofree char *refused = NULL;
+    g_autofree char *info = NULL;
+    g_autofree char *incoming = g_strdup_printf("-incoming %s", m.uri);
+    g_autofree char *capabilities = NULL;
+    QDict *data;
+
+    set_capability(m.from.qts, "auto-converge", false);
+    before = qtest_hmp(m.from.qts, "info migrate_parameters");
+    m.to = guest_start("", incoming);
+    g_free(qtest_hmp(m.from.qts, "migrate -d -t max-cpu-throttle=70,"
+                     "cpu-throttle-fallback=none %s", m.uri));
+    data = wait_event(m.from.qts, "reason", "no-fallback");
+    g_assert_cmpfloat(qdict_get_double(data, "throttle"), ==, 70);
+    qobject_unref(data);
+    refused = qtest_hmp(m.from.qts, "migrate -d -t max-cpu-throttle=50 %s",
+                        m.uri);
+    g_assert_nonnull(strstr(refused, "in progress"));
+    info = qtest_hmp(m.from.qts, "info migrate");
+    g_assert_nonnull(strstr(info, "auto-converge phase: ceiling"));
+    g_assert_nonnull(strstr(info, "auto-converge throttle: 70.0 %"));
+    migration_cancel(&m);
+    do {
+        g_free(after);
+        after = qtest_hmp(m.from.qts, "info migrate_parameters");
+    } while (!strstr(after, "max-cpu-throttle: 99"));
+    g_assert_cmpstr(before, ==, after);
+    capabilities = qtest_hmp(m.from.qts, "info migrate_capabilities");
+    g_assert_nonnull(strstr(capabilities, "auto-converge: off"));
+    migration_end(&m);
+}
+
+static void add_for_phases(const char *name, void (*test)(const void *))
+{
+    static const char *const phases[] = {
+        "watch", "throttle", "ceiling", "fallback"
+    };
+
+    for (int i = 0; i < ARRAY_SIZE(phases); i++) {
+        g_autofree char *path = g_strdup_printf("/auto-converge/%s/%s", name,
+                                                phases[i]);
+        qtest_add_data_func(path, phases[i], test);
+    }
+}
+
+void auto_converge_add_tests(void)
+{
+    if (!qtest_has_accel("tcg") || !*(getenv("QTEST_WORKLOAD") ?: "")) {
+        g_test_message("Needs TCG, and QTEST_WORKLOAD: the guest to run");
+        return;
+    }
+    qtest_add_func("/auto-converge/params", test_params);
+    qtest_add_func("/auto-converge/hmp/refused", test_hmp_refused);
+    qtest_add_func("/auto-converge/hmp/migrate", test_hmp_migrate);
+    qtest_add_func("/auto-converge/calm", test_calm);
+    qtest_add_func("/auto-converge/jump", test_jump);
+    qtest_add_func("/auto-converge/ceiling", test_ceiling);
+    qtest_add_func("/auto-converge/fallback", test_fallback);
+    qtest_add_func("/auto-converge/bound", test_bound);
+    qtest_add_func("/auto-converge/release", test_release);
+    add_for_phases("cancel", test_cancel);
+    add_for_phases("dead-destination", test_dead_destination);
+}

@@ -8,7 +8,10 @@
 # All that is made lies under build/.
 
 SERIES ?= 7.2
-export SERIES QEMU_SRC FORCE OFFSETS SIGNOFF JOBS
+# What is checked and counted: all of them, or the one that was asked for.
+ALL := $(shell cd patches && ls -d */BASE | sed 's,/BASE,,' | sort -V)
+CHECK_SERIES ?= $(if $(QEMU_SRC)$(filter-out file,$(origin SERIES)),$(SERIES),$(ALL))
+export SERIES CHECK_SERIES QEMU_SRC FORCE OFFSETS SIGNOFF JOBS
 
 S := scripts
 BUILD := build
@@ -28,10 +31,10 @@ help:
 	@echo 'make apply     the series as commits there; FORCE=1 drops your edits'
 	@echo 'make refresh   commits made there become patches and overlay files again'
 	@echo 'make hunks     what the series changes in files of the release'
-	@echo 'make check-unit check-scripts check-series check-bisect check-qtest check-upstream'
+	@echo 'make check-unit check-scripts check-series check-bisect check-qtest check-upstream check-cross'
 	@echo 'make where-qemu where-replay clean distclean'
 	@echo
-	@echo 'SERIES=$(SERIES)     which release ($(patsubst patches/%/BASE,%,$(wildcard patches/*/BASE)))'
+	@echo 'SERIES=$(SERIES)     which release ($(ALL)); tests take all of them'
 	@echo 'QEMU_SRC=...   its source: a tarball, directory, git tree or .dsc'
 
 .PHONY: deps fetch apply refresh
@@ -58,10 +61,10 @@ series: fetch
 	@$S/export
 
 hunks:
-	@$S/hunks
+	@for name in $(CHECK_SERIES); do SERIES=$$name $S/hunks || exit 1; done
 
-.PHONY: check check-unit check-scripts check-series check-bisect check-qtest check-upstream
-check check-unit check-scripts check-series check-bisect check-qtest check-upstream:
+.PHONY: check check-unit check-scripts check-series check-bisect check-qtest check-upstream check-cross
+check check-unit check-scripts check-series check-bisect check-qtest check-upstream check-cross:
 	@$S/check $(patsubst check-%,%,$(patsubst check,all,$@))
 
 # Everything the demo needs, quietly; then its own words.

@@ -36,6 +36,7 @@ static void control_load_config(void)
                       : AUTO_CONVERGE_FALLBACK_STOP_AND_COPY;
     config.fallback_downtime_ms = p->cpu_throttle_fallback_downtime;
     config.downtime_limit_ms = p->downtime_limit;
+    config.switchover_bps = migrate_avail_switchover_bandwidth();
 
     if (memcmp(&config, &control.config, sizeof(config))) {
         control.config = config;
@@ -45,7 +46,8 @@ static void control_load_config(void)
                                    config.throttle_max_pct,
                                    config.fallback,
                                    config.fallback_downtime_ms,
-                                   config.downtime_limit_ms);
+                                   config.downtime_limit_ms,
+                                   config.switchover_bps);
     }
 }
 

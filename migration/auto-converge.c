@@ -85,6 +85,7 @@ typedef struct Limits {
     double ceiling_run_share; /* run share at the ceiling */
     double downtime_s;
     double fallback_downtime_s; /* 0: any */
+    double switchover_bps;      /* 0: that of the window */
     bool may_stop;
 } Limits;
 
@@ -92,6 +93,7 @@ typedef struct Limits {
 typedef struct Window {
     double ratio;            /* U / S */
     double drain_bps;        /* B */
+    double stop_bps;         /* B, unless the rate of a stop is known */
     double remaining_bytes;  /* R */
     double sunk_bytes;       /* S - U: by how much R fell */
     double run_share;        /* w / T */
@@ -146,6 +148,7 @@ static Limits limits_from_config(const AutoConvergeConfig *config)
     lim.ceiling_permille = run_share_to_throttle(lim.ceiling_run_share);
     lim.downtime_s = config->downtime_limit_ms / MS_PER_S;
     lim.fallback_downtime_s = config->fallback_downtime_ms / MS_PER_S;
+    lim.switchover_bps = config->switchover_bps;
     lim.may_stop = config->fallback == AUTO_CONVERGE_FALLBACK_STOP_AND_COPY;
     return lim;
 }
@@ -178,6 +181,7 @@ static double count_passes(const AutoConvergeState *state,
 }
 
 static Window measure_window(const AutoConvergeState *state,
+                             const Limits *lim,
                              const AutoConvergeSample *sample)
 {
     double passes = count_passes(state, sample);
@@ -187,6 +191,8 @@ static Window measure_window(const AutoConvergeState *state,
 
     win.ratio = (double)sample->dirty_bytes / sample->drained_bytes;
     win.drain_bps = sample->drained_bytes / elapsed_s;
+    win.stop_bps = lim->switchover_bps > 0 ? lim->switchover_bps :
+                                             win.drain_bps;
     win.remaining_bytes = sample->remaining_bytes;
     win.sunk_bytes = (double)sample->drained_bytes - sample->dirty_bytes;
     win.run_share = run_s / elapsed_s;
@@ -219,10 +225,16 @@ static void learn_curve(AutoConvergeState *state, const Window *win)
     state->point_dirty_bytes = win->pass_dirty_bytes;
 }
 
-/* Does the rest fit into an ordinary switchover? */
-static bool fits_downtime(const Window *win, const Limits *lim, double bytes)
+/* How long is a stop made now? */
+static double stop_length_s(const Window *win)
 {
-    return bytes <= win->drain_bps * lim->downtime_s;
+    return win->remaining_bytes / win->stop_bps;
+}
+
+/* Does the rest fit into an ordinary switchover? */
+static bool fits_downtime(const Window *win, const Limits *lim)
+{
+    return win->remaining_bytes <= win->stop_bps * lim->downtime_s;
 }
 
 /*
@@ -263,7 +275,7 @@ static double needed_run_share(const Window *win, const Limits *lim,
 static bool ends_soon(const Window *win, const Limits *lim,
                       double patience_windows)
 {
-    return win->remaining_bytes - win->drain_bps * lim->downtime_s <=
+    return win->remaining_bytes - win->stop_bps * lim->downtime_s <=
            patience_windows * win->sunk_bytes;
 }
 
@@ -304,7 +316,7 @@ static void tighten(AutoConvergeState *state, AutoConvergeDecision *next,
 static void give_up(AutoConvergeDecision *next, const Window *win,
                     const Limits *lim)
 {
-    double stop_s = win->remaining_bytes / win->drain_bps;
+    double stop_s = stop_length_s(win);
 
     set_throttle(next, lim, lim->ceiling_permille,
                  AUTO_CONVERGE_REASON_NO_FALLBACK);
@@ -392,16 +404,16 @@ static uint64_t predict_time_ms(const AutoConvergeState *state,
                                 const Window *win, const Limits *lim,
                                 const AutoConvergeDecision *next)
 {
-    double stop_s = win->remaining_bytes / win->drain_bps;
+    double pass_s = win->remaining_bytes / win->drain_bps;
     double ratio;
 
-    if (next->switchover || fits_downtime(win, lim, win->remaining_bytes)) {
-        return double_to_u64(stop_s * MS_PER_S);
+    if (next->switchover || fits_downtime(win, lim)) {
+        return double_to_u64(stop_length_s(win) * MS_PER_S);
     }
     ratio = predict_ratio(state, win,
                           throttle_to_run_share(state->last.throttle_permille),
                           throttle_to_run_share(next->throttle_permille));
-    return ratio < 1 ? double_to_u64(stop_s / (1 - ratio) * MS_PER_S) :
+    return ratio < 1 ? double_to_u64(pass_s / (1 - ratio) * MS_PER_S) :
            AUTO_CONVERGE_NEVER;
 }
 
@@ -432,18 +444,18 @@ AutoConvergeDecision auto_converge_update(AutoConvergeState *state,
     next.predicted_time_ms = AUTO_CONVERGE_NEVER;
 
     if (sample_is_usable(sample)) {
-        win = measure_window(state, sample);
+        win = measure_window(state, &lim, sample);
         learn_curve(state, &win);
         if (next.phase == AUTO_CONVERGE_PHASE_FALLBACK) {
             next.switchover = true;
         } else if (win.ratio > lim.threshold_ratio &&
-                   !fits_downtime(&win, &lim, win.remaining_bytes)) {
+                   !fits_downtime(&win, &lim)) {
             decide_bad(state, &next, &win, &lim);
         } else {
             decide_good(&next, &win, &lim);
         }
         next.predicted_downtime_ms =
-            double_to_u64(win.remaining_bytes / win.drain_bps * MS_PER_S);
+            double_to_u64(stop_length_s(&win) * MS_PER_S);
         next.predicted_time_ms = predict_time_ms(state, &win, &lim, &next);
     } else if (next.phase != AUTO_CONVERGE_PHASE_FALLBACK) {
         set_throttle(&next, &lim, next.throttle_permille,

@@ -43,7 +43,9 @@
  * S / R, so that the point is that of one pass.
  *
  * A window is bad when ratio > threshold and R does not fit into the downtime
- * limit.  target = threshold / 2.
+ * limit.  target = threshold / 2.  Where the user says at which rate the rest
+ * is copied once the guest is stopped, that rate stands for B wherever the
+ * length of a stop is meant: in the downtime limit, the bound, the prediction.
  *
  *     bad, unthrottled    nothing, while R sinks fast enough to fit within 8
  *                         such windows; else the run share falls to the
@@ -136,6 +138,7 @@ typedef struct AutoConvergeConfig {
     AutoConvergeFallback fallback;
     uint64_t fallback_downtime_ms;  /* longest stop of the fallback, 0: any */
     uint64_t downtime_limit_ms;     /* longest stop of an ordinary switchover */
+    uint64_t switchover_bps;        /* rate of a stop, where known; 0: B */
 } AutoConvergeConfig;
 
 /* One window, as measured.  Any values are allowed; see _REASON_REJECTED. */
@@ -156,7 +159,7 @@ typedef struct AutoConvergeDecision {
     bool switchover;               /* stop the guest and complete now */
     uint64_t dirty_rate_bps;       /* U / T, bytes per second */
     uint64_t transfer_rate_bps;    /* S / T, bytes per second */
-    uint64_t predicted_downtime_ms; /* R / B: a stop made now; or _NEVER */
+    uint64_t predicted_downtime_ms; /* a stop made now, R / B; or _NEVER */
     uint64_t predicted_time_ms;    /* until completion, or _NEVER */
 } AutoConvergeDecision;
 

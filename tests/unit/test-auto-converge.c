@@ -167,6 +167,7 @@ static void test_total(void)
                 .fallback = next_random(&seed) & 1,
                 .fallback_downtime_ms = random_value(&seed),
                 .downtime_limit_ms = random_value(&seed),
+                .switchover_bps = random_value(&seed),
             };
             AutoConvergeSample sample = {
                 .elapsed_ns = random_value(&seed),
@@ -252,6 +253,34 @@ static void test_fits_downtime(void)
     g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_CONVERGES);
     g_assert_cmpuint(d.throttle_permille, ==, 0);
     g_assert_cmpuint(d.predicted_time_ms, ==, 200);
+}
+
+/*
+ * 20 MiB at 100 MiB/s take 200 ms.  Where the stop is known to have 40 MiB/s
+ * they take 500 ms, which is beyond the limit; with 80 MiB/s 250 ms.
+ */
+static void test_switchover_rate(void)
+{
+    AutoConvergeState state;
+    AutoConvergeConfig config = defaults;
+    AutoConvergeSample sample = window(1000, 1000, 200, 100, 20);
+    AutoConvergeDecision d;
+
+    config.switchover_bps = 40 * MIB;
+    init_from_garbage(&state);
+    step(&state, &config, window(10000, 10000, 20, 1000, 20));
+    d = step(&state, &config, sample);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_ENGAGE);
+    g_assert_cmpuint(d.predicted_downtime_ms, ==, 500);
+    g_assert_cmpuint(d.transfer_rate_bps, ==, 100 * MIB);
+
+    config.switchover_bps = 80 * MIB;
+    init_from_garbage(&state);
+    step(&state, &config, window(10000, 10000, 20, 1000, 20));
+    d = step(&state, &config, sample);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_CONVERGES);
+    g_assert_cmpuint(d.predicted_downtime_ms, ==, 250);
+    g_assert_cmpuint(d.predicted_time_ms, ==, 250);
 }
 
 /*
@@ -854,6 +883,8 @@ static void add_law_tests(void)
     g_test_add_func("/auto-converge/law/calm", test_calm);
     g_test_add_func("/auto-converge/law/idle", test_idle);
     g_test_add_func("/auto-converge/law/fits-downtime", test_fits_downtime);
+    g_test_add_func("/auto-converge/law/switchover-rate",
+                    test_switchover_rate);
     g_test_add_func("/auto-converge/law/patience", test_patience);
     g_test_add_func("/auto-converge/law/predicts-what-was-measured",
                     test_predicts_what_was_measured);

@@ -25,15 +25,28 @@
 #define GUEST_MIDDLE "ws=128 rate=67 cpu=90"
 
 #define LINK_BYTES_PER_S (32 * 1024 * 1024)
+/* 48 MiB take twelve seconds. */
+#define SLOW_LINK_BYTES_PER_S (4 * 1024 * 1024)
 
 typedef struct Guest {
     QTestState *qts;
     int serial;
 } Guest;
 
+/*
+ * Two RAM blocks, the second one larger, with all that the guest writes in it.
+ * Of the other blocks it writes none after it has booted.
+ */
+#define TWO_BLOCKS \
+    "-object memory-backend-ram,id=low,size=64M " \
+    "-object memory-backend-ram,id=high,size=128M " \
+    "-numa node,memdev=low -numa node,memdev=high "
+#define GUEST_HIGH "base=72 ws=48 "
+
 typedef struct Migration {
     Guest from;
     Guest to;
+    const char *extra;
     char *dir;
     char *uri;
 } Migration;
@@ -168,16 +181,17 @@ static bool is_running(QTestState *qts)
     return running;
 }
 
-/* Source with @workload, ready to migrate; see migration_begin(). */
-static Migration migration_prepare(const char *workload)
+/* The same with options for both QEMUs; see migration_prepare(). */
+static Migration migration_prepare_with(const char *workload,
+                                        const char *extra)
 {
-    Migration m = {};
+    Migration m = { .extra = extra };
     g_autofree char *ready = NULL;
 
     m.dir = g_dir_make_tmp("auto-converge-test-XXXXXX", NULL);
     g_assert_nonnull(m.dir);
     m.uri = g_strdup_printf("unix:%s/socket", m.dir);
-    m.from = guest_start(workload, "");
+    m.from = guest_start(workload, extra);
     ready = guest_wait_line(&m.from, "ready ");
     set_capability(m.from.qts, "auto-converge", true);
     set_capability(m.from.qts, "events", true);
@@ -186,9 +200,16 @@ static Migration migration_prepare(const char *workload)
     return m;
 }
 
+/* Source with @workload, ready to migrate; see migration_begin(). */
+static Migration migration_prepare(const char *workload)
+{
+    return migration_prepare_with(workload, "");
+}
+
 static void migration_begin(Migration *m)
 {
-    g_autofree char *incoming = g_strdup_printf("-incoming %s", m->uri);
+    g_autofree char *incoming = g_strdup_printf("%s-incoming %s", m->extra,
+                                                m->uri);
 
     m->to = guest_start("", incoming);
     qtest_qmp_assert_success(m->from.qts, "{ 'execute': 'migrate',"
@@ -483,6 +504,52 @@ static void test_dead_destination(const void *phase)
     migration_end(&m);
 }
 
+/* How often dirty memory was looked for. */
+static int64_t sync_count(QTestState *qts)
+{
+    QDict *migration = query(qts, "query-migrate");
+    QDict *ram = qdict_get_qdict(migration, "ram");
+    int64_t count = ram ? qdict_get_int(ram, "dirty-sync-count") : 0;
+
+    qobject_unref(migration);
+    return count;
+}
+
+/* Memory of all RAM blocks arrives, not only that of the first. */
+static void test_second_block(void)
+{
+    Migration m = migration_prepare_with(GUEST_HIGH "rate=20", TWO_BLOCKS);
+
+    migration_begin(&m);
+    assert_migrated(&m);
+    migration_end(&m);
+}
+
+/*
+ * So does what is written after a sync that found no page that was not
+ * pending already.  The second pass sends the first block's pages, and takes
+ * long enough for a release that looks again while a pass lasts.
+ */
+static void test_sync_in_pass(void)
+{
+    Migration m = migration_prepare_with(GUEST_HIGH "rate=max", TWO_BLOCKS);
+
+    set_int(m.from.qts, "max-cpu-throttle", 20);
+    set_str(m.from.qts, "cpu-throttle-fallback", "none");
+    migration_begin(&m);
+    while (sync_count(m.from.qts) < 2) {
+        g_usleep(10 * 1000);
+    }
+    set_int(m.from.qts, "max-bandwidth", SLOW_LINK_BYTES_PER_S);
+    while (sync_count(m.from.qts) < 3) {
+        g_usleep(10 * 1000);
+    }
+    set_int(m.from.qts, "max-bandwidth", LINK_BYTES_PER_S);
+    set_int(m.from.qts, "downtime-limit", 10000);
+    assert_migrated(&m);
+    migration_end(&m);
+}
+
 /* HMP says @expected, and everything is as before. */
 static void assert_refused(QTestState *qts, const char *command,
                            const char *expected)
@@ -628,6 +695,8 @@ void auto_converge_add_tests(void)
     qtest_add_func("/auto-converge/fallback", test_fallback);
     qtest_add_func("/auto-converge/bound", test_bound);
     qtest_add_func("/auto-converge/release", test_release);
+    qtest_add_func("/auto-converge/memory/second-block", test_second_block);
+    qtest_add_func("/auto-converge/memory/sync-in-pass", test_sync_in_pass);
     add_for_phases("cancel", test_cancel);
     add_for_phases("dead-destination", test_dead_destination);
 }

@@ -25,23 +25,32 @@
 #define GUEST_MIDDLE "ws=128 rate=67 cpu=90"
 
 #define LINK_BYTES_PER_S (32 * 1024 * 1024)
-/* 48 MiB take twelve seconds. */
-#define SLOW_LINK_BYTES_PER_S (4 * 1024 * 1024)
+/* QEMU makes at least some 1.2 MB/s of it: 23 MiB take 18 seconds. */
+#define SLOW_LINK_BYTES_PER_S (512 * 1024)
 
 typedef struct Guest {
     QTestState *qts;
     int serial;
 } Guest;
 
-/*
- * Two RAM blocks, the second one larger, with all that the guest writes in it.
- * Of the other blocks it writes none after it has booted.
- */
+/* Two RAM blocks, the second one larger. */
 #define TWO_BLOCKS \
     "-object memory-backend-ram,id=low,size=64M " \
     "-object memory-backend-ram,id=high,size=128M " \
     "-numa node,memdev=low -numa node,memdev=high "
-#define GUEST_HIGH "base=72 ws=48 "
+
+/*
+ * Few pages, so that they stay in the TLB of a TCG vCPU; in the second block,
+ * with a ballast to send that gives the guest time to write.
+ */
+#define GUEST_HIGH "base=72 ws=2 rate=10 ballast=56"
+
+/*
+ * The last MiB of the first block, which is sent last because it is smaller,
+ * and 23 MiB of the second.
+ */
+#define GUEST_BOTH "base=63 ws=24 rate=60 pattern=hotcold hot=4 share=20"
+#define GUEST_BOTH_LAST_SENT "share=100"
 
 typedef struct Migration {
     Guest from;
@@ -515,10 +524,17 @@ static int64_t sync_count(QTestState *qts)
     return count;
 }
 
+static void wait_sync(QTestState *qts, int64_t count)
+{
+    while (sync_count(qts) < count) {
+        g_usleep(1000);
+    }
+}
+
 /* Memory of all RAM blocks arrives, not only that of the first. */
 static void test_second_block(void)
 {
-    Migration m = migration_prepare_with(GUEST_HIGH "rate=20", TWO_BLOCKS);
+    Migration m = migration_prepare_with(GUEST_HIGH, TWO_BLOCKS);
 
     migration_begin(&m);
     assert_migrated(&m);
@@ -527,23 +543,23 @@ static void test_second_block(void)
 
 /*
  * So does what is written after a sync that found no page that was not
- * pending already.  The second pass sends the first block's pages, and takes
- * long enough for a release that looks again while a pass lasts.
+ * pending already: when the second pass is long, a release may look for dirty
+ * pages while it sends the larger block, and the guest writes the other one.
  */
 static void test_sync_in_pass(void)
 {
-    Migration m = migration_prepare_with(GUEST_HIGH "rate=max", TWO_BLOCKS);
+    Migration m = migration_prepare_with(GUEST_BOTH, TWO_BLOCKS);
 
     set_int(m.from.qts, "max-cpu-throttle", 20);
     set_str(m.from.qts, "cpu-throttle-fallback", "none");
+    set_int(m.from.qts, "max-bandwidth", LINK_BYTES_PER_S / 4);
     migration_begin(&m);
-    while (sync_count(m.from.qts) < 2) {
-        g_usleep(10 * 1000);
-    }
+    wait_sync(m.from.qts, 2);
     set_int(m.from.qts, "max-bandwidth", SLOW_LINK_BYTES_PER_S);
-    while (sync_count(m.from.qts) < 3) {
-        g_usleep(10 * 1000);
-    }
+    guest_command(&m.from, GUEST_BOTH_LAST_SENT);
+    wait_sync(m.from.qts, 3);
+    set_int(m.from.qts, "max-bandwidth", LINK_BYTES_PER_S / 4);
+    wait_sync(m.from.qts, 4);
     set_int(m.from.qts, "max-bandwidth", LINK_BYTES_PER_S);
     set_int(m.from.qts, "downtime-limit", 10000);
     assert_migrated(&m);

@@ -7,6 +7,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/timer.h"
 #include "migration/auto-converge-control.h"
 #include "migration.h"
 #include "trace.h"
@@ -56,6 +57,7 @@ void auto_converge_control_start(void)
     memset(&control, 0, sizeof(control));
     auto_converge_init(&control.state);
     control.enabled = migrate_auto_converge();
+    control.started_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
     if (control.enabled) {
         control_load_config();
     }

@@ -13,6 +13,27 @@
 #include "qemu/timer.h"
 #include "monitor/monitor.h"
 #include "migration/auto-converge-control.h"
+#include "migration.h"
+
+/* What migration.c has counted: at the end, or since the stop until now. */
+static bool query_downtime_ms(const AutoConvergeControl *control,
+                              uint64_t *downtime_ms)
+{
+    const MigrationState *s = migrate_get_current();
+
+    switch (s->state) {
+    case MIGRATION_STATUS_ACTIVE:
+    case MIGRATION_STATUS_PRE_SWITCHOVER:
+    case MIGRATION_STATUS_DEVICE:
+        /* It may be that of an earlier migration */
+        *downtime_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME) -
+                       s->downtime_start;
+        return s->downtime_start >= control->started_ms;
+    default:
+        *downtime_ms = s->downtime;
+        return s->downtime || s->state == MIGRATION_STATUS_COMPLETED;
+    }
+}
 
 AutoConvergeInfo *auto_converge_query(void)
 {
@@ -45,6 +66,7 @@ AutoConvergeInfo *auto_converge_query(void)
         info->predicted_time = last->predicted_time_ms;
     }
     info->throttled_time = cpu_throttle_get_held_ns() / SCALE_MS;
+    info->has_downtime = query_downtime_ms(control, &info->downtime);
     info->fallback = control->config.fallback == AUTO_CONVERGE_FALLBACK_NONE
                      ? CPU_THROTTLE_FALLBACK_NONE
                      : CPU_THROTTLE_FALLBACK_STOP_AND_COPY;
@@ -82,6 +104,10 @@ void auto_converge_print_info(Monitor *mon, const AutoConvergeInfo *info)
     }
     monitor_printf(mon, "auto-converge throttled time: %" PRIu64 " ms\n",
                    info->throttled_time);
+    if (info->has_downtime) {
+        monitor_printf(mon, "auto-converge downtime: %" PRIu64 " ms\n",
+                       info->downtime);
+    }
     monitor_printf(mon, "auto-converge fallback: %s\n",
                    CpuThrottleFallback_str(info->fallback));
 }

@@ -30,6 +30,7 @@
 /* All there is to know about the running migration, or the last one. */
 typedef struct AutoConvergeControl {
     bool enabled;              /* the migration has auto-converge */
+    int64_t started_ms;        /* when, by QEMU_CLOCK_REALTIME */
     AutoConvergeConfig config; /* as of the last window */
     AutoConvergeState state;
     unsigned highest_permille; /* the highest throttle decided */

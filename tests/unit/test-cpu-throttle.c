@@ -19,7 +19,7 @@
 #include "migration/cpu-throttle-actuator.h"
 
 #define VCPUS 3
-#define CYCLES 20000
+#define CYCLES 5000
 #define LONGEST_PAUSE_US 200
 
 /* A guest, and the thread that runs it */

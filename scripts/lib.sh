@@ -97,15 +97,15 @@ qemu_python() {
     printf '%s\n' "${path:-python3}"
 }
 
-# meson_serves [PYTHONPATH]: is meson there, and new enough for the release?
+# meson_serves PYTHONPATH: is meson there, and new enough for the release?
 meson_serves() {
     local found
-    found=$(PYTHONPATH=${1:-} "$(qemu_python)" -c \
+    found=$(PYTHONPATH=$1 "$(qemu_python)" -c \
         'from mesonbuild.coredata import version; print(version)' 2>/dev/null) &&
         printf '%s\n' "$(base meson)" "$found" | sort -VC
 }
 
 # use_own_meson: for configure, and for ninja that may run it again.
 use_own_meson() {
-    [ -z "$(base meson)" ] || meson_serves || export PYTHONPATH=$own_meson
+    [ -z "$(base meson)" ] || meson_serves "" || export PYTHONPATH=$own_meson
 }

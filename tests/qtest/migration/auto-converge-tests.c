@@ -430,6 +430,46 @@ static void test_bound(void)
     migration_end(&m);
 }
 
+/*
+ * Where the release lets the user say how fast a stop is, that is believed.
+ * Of the ceiling's windows the first may have been measured before.
+ */
+static void test_switchover_bandwidth(void)
+{
+    Migration m = migration_prepare(GUEST_PATHOLOGICAL);
+    QDict *params = query(m.from.qts, "query-migrate-parameters");
+    bool known = qdict_haskey(params, "avail-switchover-bandwidth");
+    QDict *info;
+    int64_t windows;
+
+    qobject_unref(params);
+    if (!known) {
+        g_test_skip("no avail-switchover-bandwidth");
+        migration_end(&m);
+        return;
+    }
+    set_int(m.from.qts, "max-cpu-throttle", CEILING_PATHOLOGICAL);
+    set_str(m.from.qts, "cpu-throttle-fallback", "none");
+    migration_begin(&m);
+    info = wait_event(m.from.qts, "reason", "no-fallback");
+    windows = qdict_get_int(info, "windows");
+    /* 64 MiB at the rate of the link */
+    g_assert_cmpint(qdict_get_int(info, "predicted-downtime"), >, 1000);
+    /* With this it must not end; 64 MiB in 125 ms */
+    set_int(m.from.qts, "downtime-limit", 10);
+    set_int(m.from.qts, "avail-switchover-bandwidth", 16 * LINK_BYTES_PER_S);
+    do {
+        qobject_unref(info);
+        g_usleep(10 * 1000);
+        info = query_auto_converge(m.from.qts);
+    } while (qdict_get_int(info, "windows") < windows + 2);
+    g_assert_cmpint(qdict_get_int(info, "predicted-downtime"), <, 200);
+    qobject_unref(info);
+    migration_cancel(&m);
+    assert_survived(&m.from);
+    migration_end(&m);
+}
+
 /* A guest that calms down is let go before the migration ends. */
 static void test_release(void)
 {
@@ -710,6 +750,8 @@ void auto_converge_add_tests(void)
     qtest_add_func("/auto-converge/ceiling", test_ceiling);
     qtest_add_func("/auto-converge/fallback", test_fallback);
     qtest_add_func("/auto-converge/bound", test_bound);
+    qtest_add_func("/auto-converge/switchover-bandwidth",
+                   test_switchover_bandwidth);
     qtest_add_func("/auto-converge/release", test_release);
     qtest_add_func("/auto-converge/memory/second-block", test_second_block);
     qtest_add_func("/auto-converge/memory/sync-in-pass", test_sync_in_pass);

@@ -6,6 +6,7 @@
  */
 
 #include "config.h"
+#include "smp.h"
 #include "text.h"
 
 #define BASE_MIN_MIB        8u          /* below lie program and table */
@@ -59,6 +60,7 @@ static const Key keys[] = {
     { "ballast", MEMBER(ballast_mib), 0, MEMORY_MAX_MIB, NULL, false },
     { "fill", MEMBER(fill), 0, 1, NULL, false },
     { "seed", MEMBER(seed), 1, UINT32_MAX, NULL, false },
+    { "cpus", MEMBER(cpus), 1, SMP_CPUS_MAX, NULL, false },
     { "rate", MEMBER(rate_mbps), 0, RATE_LIMIT_MBPS, rate_names, true },
     { "cpu", MEMBER(cpu_pct), 0, 100, NULL, true },
     { "mode", MEMBER(closed), 1, 0, mode_names, true },
@@ -78,6 +80,7 @@ void config_init(Config *config)
         .ws_mib = 64,
         .fill = 1,
         .seed = 1,
+        .cpus = 1,
         .rate_mbps = RATE_MAX,
         .backlog_ms = 1000,
         .pattern = PATTERN_SWEEP,

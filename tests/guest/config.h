@@ -29,6 +29,7 @@ typedef struct Config {
     uint32_t ballast_mib;
     uint32_t fill;                      /* write every page once first */
     uint32_t seed;
+    uint32_t cpus;                      /* the boot CPU included */
     Phase phases[PHASES_MAX];
     uint32_t phases_count;
 

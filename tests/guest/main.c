@@ -14,6 +14,8 @@
  *   ballast=0       more memory behind it, written once at boot
  *   fill=1          write every page once at boot; 0: leave them zero
  *   seed=1          of the random choices
+ *   cpus=1          up to 8, as many as the machine has or fewer: the boot CPU
+ *                   does the work, the others are always busy, see smp.h
  *   rate=max        N, max (also 0), calm (1), idle (no writes after boot)
  *   cpu=0           percent of a CPU that this rate costs; 0: what it costs
  *   mode=open       open: work arrives at the rate, and is caught up with;
@@ -40,13 +42,17 @@
  *   ok                                      a command was taken
  *   error TEXT                              or not; at boot: and it halts
  *
- * and takes lines: "verify", "stat", "lose data|table|pair|work" (damage a
+ * RAM says, at 0x200000 + 64 * CPU, how many pages each CPU has written: a 32
+ * bit count that whoever maps the guest's memory can watch, see progress.h.
+ *
+ * It takes lines: "verify", "stat", "lose data|table|pair|work" (damage a
  * page; for tests of the verification), or keys from rate to report above.
  */
 
 #include "config.h"
 #include "pages.h"
 #include "platform.h"
+#include "smp.h"
 #include "text.h"
 
 #define MULTIBOOT_LOADED    0x2badb002u
@@ -489,12 +495,16 @@ void workload_main(uint32_t magic, const struct multiboot_info *info)
     if (magic != MULTIBOOT_LOADED || !(info->flags & MULTIBOOT_MEMORY)) {
         die("not booted by multiboot", "");
     }
+    smp_init();
     config_init(&w->config);
     if (info->flags & MULTIBOOT_CMDLINE) {
         read_command_line(w, info->cmdline);
     }
     set_up_pages(w, info->mem_upper_kib);
     calibrate(w);
+    if (!smp_start(w->config.cpus)) {
+        die("cpus: a CPU does not start", "");
+    }
     w->start_ticks = clock_now();
     plan(w, w->start_ticks);
     report_ready(w);

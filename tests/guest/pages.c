@@ -7,6 +7,7 @@
 
 #include "pages.h"
 #include "platform.h"
+#include "progress.h"
 
 #define PAGE_WORDS  (PAGE_BYTES / sizeof(uint32_t))
 
@@ -108,6 +109,7 @@ static inline void write_page(Pages *pages, uint32_t page)
     write_words(pages, page, value);
     pages->sum += value - old;
     pages->table[page] = counter + 1;
+    progress_bump(0);
 }
 
 static inline uint32_t choose_page(Pages *pages)

@@ -121,12 +121,18 @@ static void idt_set(unsigned vector, void (*handler)(void))
     };
 }
 
-static void interrupts_init(void)
+void platform_init_cpu(void)
 {
     struct {
         uint16_t limit;
         uint32_t base;
     } __attribute__((packed)) pointer = { sizeof(idt) - 1, (uint32_t)idt };
+
+    asm volatile("lidt %0" : : "m"(pointer));
+}
+
+static void interrupts_init(void)
+{
     unsigned i;
 
     for (i = 0; i < PIC_VECTOR_BASE; i++) {
@@ -136,7 +142,7 @@ static void interrupts_init(void)
         idt_set(i, irq_spurious_stub);
     }
     idt_set(PIC_VECTOR_BASE, irq_timer_stub);
-    asm volatile("lidt %0" : : "m"(pointer));
+    platform_init_cpu();
 
     outb(PIC_MASTER, 0x11);             /* edge triggered, cascade, ICW4 */
     outb(PIC_SLAVE, 0x11);

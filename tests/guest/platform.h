@@ -48,6 +48,9 @@ static inline uint64_t clock_from_ms(uint32_t ms)
 /* False when the machine has no PM timer that we know. */
 bool platform_init(void);
 
+/* For a further CPU: an exception there is told, too. */
+void platform_init_cpu(void);
+
 /* Ticks of CLOCK_HZ since platform_init(). */
 uint64_t clock_now(void);
 

@@ -8,6 +8,10 @@
 #define MULTIBOOT_MAGIC     0x1badb002
 #define MULTIBOOT_FLAGS     0x00000002      /* give us the memory size */
 
+#define LAPIC_ID            0xfee00020
+#define SMP_CPUS_OTHER      7           /* SMP_CPUS_MAX but the boot CPU */
+#define SMP_STACK_SHIFT     12          /* 4 KiB each */
+
         .section .multiboot, "a"
         .align  4
         .long   MULTIBOOT_MAGIC
@@ -60,6 +64,42 @@ exception_stub:
         hlt
         jmp     3b
 
+/*
+ * A further CPU begins here, in real mode at a page below 1 MiB to which this
+ * is copied: position independent but for what lies in the program.
+ */
+        .code16
+        .globl  smp_trampoline, smp_trampoline_end
+smp_trampoline:
+        cli
+        movw    %cs, %cx
+        movw    %cx, %ds
+        lgdtl   smp_gdt_pointer - smp_trampoline
+        movl    %cr0, %eax
+        orb     $1, %al                 /* protected mode */
+        movl    %eax, %cr0
+        ljmpl   $0x08, $smp_entry
+smp_gdt_pointer:
+        .word   gdt_end - gdt - 1
+        .long   gdt
+smp_trampoline_end:
+
+        .code32
+smp_entry:
+        movw    $0x10, %cx
+        movw    %cx, %ds
+        movw    %cx, %es
+        movw    %cx, %fs
+        movw    %cx, %gs
+        movw    %cx, %ss
+        movl    LAPIC_ID, %eax
+        shrl    $24, %eax
+        movl    %eax, %esp
+        shll    $SMP_STACK_SHIFT, %esp
+        addl    $smp_stacks, %esp       /* the top of its stack, as ids are */
+        pushl   %eax                    /* above 0 */
+        call    smp_cpu_main
+
         .section .rodata
         .align  8
 gdt:
@@ -75,5 +115,7 @@ gdt_pointer:
         .align  16
         .skip   16384
 stack_top:
+smp_stacks:
+        .skip   SMP_CPUS_OTHER << SMP_STACK_SHIFT
 
         .section .note.GNU-stack, "", @progbits

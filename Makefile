@@ -26,6 +26,7 @@ help:
 	@echo 'make build     stock and patched QEMU; make where-qemu prints the path'
 	@echo 'make series    export the series as mail for git am: build/series-$(SERIES)/'
 	@echo
+	@echo 'make bench-actuator   what a commanded throttle does to vCPUs; takes gdb'
 	@echo 'make deps      check for what is needed, install it where possible'
 	@echo 'make fetch     the source of the release, in build/$(SERIES)/tree'
 	@echo 'make apply     the series as commits there; FORCE=1 drops your edits'
@@ -74,6 +75,12 @@ demo: build guest
 	    --patched $$($S/build where) --guest $(GUEST)/workload.elf \
 	    --qemu-python $(TREE)/python --out $(BUILD)/demo-$(SERIES)
 
+.PHONY: bench-actuator
+bench-actuator: build guest
+	@python3 bench/actuator.py --stock $(STOCK) --patched $$($S/build where) \
+	    --guest $(GUEST)/workload.elf --qemu-python $(TREE)/python \
+	    --out $(BUILD)/actuator-$(SERIES)
+
 guest: deps
 	@$(MAKE) -s -C tests/guest OUT=$(CURDIR)/$(GUEST)
 
@@ -88,7 +95,7 @@ where-replay:
 # What was made from the sources goes; downloads and trees with your commits stay.
 clean:
 	rm -rf $(BUILD)/standalone* $(BUILD)/guest $(BUILD)/log $(BUILD)/series-* \
-	    $(BUILD)/demo-* $(BUILD)/*/obj $(BUILD)/*/bin $(BUILD)/*/built $(BUILD)/ccache
+	    $(BUILD)/demo-* $(BUILD)/actuator-* $(BUILD)/*/obj $(BUILD)/*/bin $(BUILD)/*/built $(BUILD)/ccache
 
 distclean:
 	@for tree in $(BUILD)/*/tree; do \

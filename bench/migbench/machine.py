@@ -107,6 +107,20 @@ class Machine:
         """Whether the process lives."""
         return bool(self._vm.is_running())
 
+    @property
+    def pid(self) -> int:
+        """The process; wrappers become it."""
+        pid = self._vm.get_pid()
+        if pid is None:
+            raise BenchError('QEMU is not running')
+        return int(pid)
+
+    def vcpu_threads(self) -> List[int]:
+        """Thread ids by CPU index."""
+        cpus = sorted(self.qmp('query-cpus-fast'),
+                      key=lambda cpu: int(cpu['cpu-index']))
+        return [int(cpu['thread-id']) for cpu in cpus]
+
     def qmp(self, command: str, **arguments: Any) -> Any:
         """Run a QMP command ('_' in names means '-'); raises BenchError."""
         reply = self._vm.qmp(command, args_dict={

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Copyright (c) 2026 the auto-converge authors
+"""
+Command the throttle of a running QEMU, without a migration.
+
+No monitor command does that, so gdb calls QEMU's function: where the handler
+of query-status begins, in the main loop with the BQL held, as the migration
+would. It is attached for some hundredths of a second.
+"""
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from typing import List, Optional
+
+from .errors import BenchError
+from .machine import Machine
+
+WHERE = 'qmp_query_status'      # runs in the main loop, has the BQL
+WAITING = 'debugger waits'
+ATTACH_TIMEOUT_S = 30
+CALL_TIMEOUT_S = 30
+
+# symbols of the program alone: what reads more, stops QEMU longer
+GDB = ('gdb', '-batch', '-nx', '-readnever', '-iex', 'set auto-load off',
+       '-iex', 'set auto-solib-add off')
+FAILURES = ('ptrace: .*', '.*[Nn]o such process.*', 'No symbol .*',
+            'Function ".*" not defined.*', 'The program is not being run.*',
+            'Cannot access memory.*', 'Could not attach.*')
+
+
+@dataclass(frozen=True)
+class Actuator:
+    """Functions of QEMU that drive the throttle, and the unit they take."""
+    set_function: str
+    get_function: str
+    per_percent: int
+
+    def knows(self, throttle_pct: float) -> bool:
+        """Whether it can be commanded to this."""
+        units = throttle_pct * self.per_percent
+        return abs(units - round(units)) < 1e-6
+
+    def set_expressions(self, throttle_pct: float) -> List[str]:
+        """Calls that set the throttle, and tell what it is then."""
+        if not throttle_pct:        # cpu_throttle_set(0) means 1 %
+            change = '((void (*)(void)) cpu_throttle_stop)()'
+        else:
+            units = round(throttle_pct * self.per_percent)
+            change = f'((void (*)(int)) {self.set_function})({units})'
+        return [change, f'((int (*)(void)) {self.get_function})()']
+
+
+STOCK = Actuator('cpu_throttle_set', 'cpu_throttle_get_percentage', 1)
+FINE = Actuator('cpu_throttle_set_permille', 'cpu_throttle_get_permille', 10)
+
+
+def failure_of(output: str) -> Optional[str]:
+    """What gdb objects to; None: nothing."""
+    match = re.search('^(' + '|'.join(FAILURES) + ')$', output, re.MULTILINE)
+    return match[1] if match else None
+
+
+def value_of(output: str) -> Optional[int]:
+    """The last value that gdb printed."""
+    values = re.findall(r'^\$\d+ = (-?\d+)$', output, re.MULTILINE)
+    return int(values[-1]) if values else None
+
+
+def find_actuator(binary: str) -> Actuator:
+    """How this QEMU is commanded."""
+    if not shutil.which('gdb'):
+        raise BenchError('gdb is missing (Debian: gdb)')
+    for actuator in (FINE, STOCK):
+        done = subprocess.run(
+            [*GDB, '-ex', f'info address {actuator.set_function}', binary],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            check=False)
+        if 'Symbol "' in done.stdout:
+            return actuator
+    raise BenchError(f'{binary} has no symbol {STOCK.set_function}: '
+                     'stripped, or no QEMU')
+
+
+def gdb_command(binary: str, pid: int, expressions: List[str]) -> List[str]:
+    """Attach, wait for the monitor command, call, go."""
+    commands = ['set confirm off', 'set width 0',
+                'handle all nostop noprint pass', f'attach {pid}',
+                f'break {WHERE}', f'echo {WAITING}\\n', 'continue',
+                *(f'print {expression}' for expression in expressions),
+                'detach']
+    words = [*GDB]
+    for command in commands:
+        words += ['-ex', command]
+    return [*words, binary]
+
+
+def _wait_attached(gdb: 'subprocess.Popen[str]') -> str:
+    """gdb's output until it waits; raises BenchError when it never will."""
+    assert gdb.stdout
+    output = ''
+    for line in gdb.stdout:
+        output += line
+        if failure_of(output):
+            break
+        if line.strip() == WAITING:
+            return output
+    raise BenchError('gdb cannot attach to QEMU: '
+                     f'{failure_of(output) or output.strip()} (it takes root, '
+                     'or CAP_SYS_PTRACE and kernel.yama.ptrace_scope=0)')
+
+
+def set_throttle(machine: Machine, binary: str, actuator: Actuator,
+                 throttle_pct: float) -> None:
+    """Set the throttle; 0 ends it. gdb is gone on return."""
+    command = gdb_command(binary, machine.pid,
+                          actuator.set_expressions(throttle_pct))
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True) as gdb:
+        try:
+            output = _wait_attached(gdb)
+            machine.qmp('query-status')
+            output += gdb.communicate(timeout=CALL_TIMEOUT_S)[0]
+        except subprocess.TimeoutExpired as exc:
+            raise BenchError('gdb does not come back from QEMU') from exc
+        finally:
+            gdb.kill()
+    got = value_of(output)
+    if got != round(throttle_pct * actuator.per_percent):
+        raise BenchError(f'gdb could not set a throttle of {throttle_pct} %: '
+                         f'{failure_of(output) or output.strip()}')

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Copyright (c) 2026 the auto-converge authors
+"""
+The actuator benchmark: what it reads, and what it makes of it.
+
+    python3 -m unittest discover -s bench/tests -t bench
+"""
+
+import os
+import re
+import tempfile
+import unittest
+from typing import List
+
+from migbench import debugger, points, watch
+from migbench.errors import BenchError
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
+
+
+def vcpu(share: float, wait: float = 0.0, speed: float = 1000.0,
+         gap_s: float = 0.01) -> watch.VcpuWatch:
+    """10 s, of which others took wait, and it executed a share of the rest."""
+    run_s = share * (10 - wait)
+    return watch.VcpuWatch(10, run_s, wait, round(run_s * speed), gap_s)
+
+
+def measurement(throttle_pct: float, *throttled: watch.VcpuWatch
+                ) -> points.Measurement:
+    """Undisturbed before and after."""
+    free = watch.Watch([vcpu(1.0) for _ in throttled], 0.001)
+    return points.Measurement('patched', len(throttled), throttle_pct, free,
+                              watch.Watch(list(throttled), 0.002), free)
+
+
+class WatchTest(unittest.TestCase):
+    """watch.py"""
+
+    def meter(self, looks: List[int]) -> watch.GapMeter:
+        """Looks at one vCPU, 1 s apart."""
+        meter = watch.GapMeter(0, looks[:1])
+        for now, value in enumerate(looks[1:], 1):
+            meter.take(now, [value])
+        meter.finish()
+        return meter
+
+    def test_gap(self) -> None:
+        """Seen at 1, and again at 4."""
+        meter = self.meter([5, 6, 6, 6, 9, 10])
+        self.assertEqual(meter.gaps_s, [3])
+        self.assertEqual(meter.progress, [5])
+        self.assertEqual(meter.own_gap_s, 1)
+
+    def test_gap_until_the_end(self) -> None:
+        """What does not go on counts, too."""
+        self.assertEqual(self.meter([5, 6, 6, 6]).gaps_s, [2])
+
+    def test_wrap(self) -> None:
+        """The words have 32 bits."""
+        self.assertEqual(self.meter([2 ** 32 - 1, 4]).progress, [5])
+
+    def test_own_gap(self) -> None:
+        """A look that came late."""
+        meter = watch.GapMeter(0, [0, 0])
+        meter.take(1, [1, 0])
+        meter.take(5, [2, 1])
+        self.assertEqual(meter.own_gap_s, 4)
+        self.assertEqual(meter.gaps_s, [4, 5])
+
+    def test_schedstat(self) -> None:
+        """Time that others took is not the throttle's doing."""
+        before = watch.parse_schedstat('1000000000 500 7\n', 1)
+        after = watch.parse_schedstat('2000000000 2000000500 9\n', 5)
+        seen = watch.vcpu_watch(before, after, 100, 0.5)
+        self.assertAlmostEqual(seen.raw_share, 1 / 4)
+        self.assertAlmostEqual(seen.share, 1 / (4 - 2))
+        self.assertEqual(seen.speed, 100)
+
+    def test_no_schedstat(self) -> None:
+        """As of a kernel without it."""
+        with self.assertRaisesRegex(BenchError, 'schedstat'):
+            watch.parse_schedstat('0\n', 1)
+        with self.assertRaisesRegex(BenchError, 'schedstat'):
+            watch.read_schedstats(os.getpid(), [0])
+
+    def test_progress_map(self) -> None:
+        """A word in each line, as the guest lays them out."""
+        with tempfile.NamedTemporaryFile() as ram:
+            ram.truncate(watch.PROGRESS_ADDRESS + 4096)
+            for number in range(3):
+                ram.seek(watch.PROGRESS_ADDRESS
+                         + number * watch.PROGRESS_STRIDE)
+                ram.write(bytes([number + 1, 0, 0, 0]))
+            ram.flush()
+            words = watch.ProgressMap(ram.name, 2)
+            self.assertEqual(words.read(), [1, 2])
+            words.close()
+
+    def test_guest_agrees(self) -> None:
+        """Where the guest has its words."""
+        path = os.path.join(TOP, 'tests', 'guest', 'progress.h')
+        with open(path, encoding='ascii') as header:
+            said = dict(re.findall(r'#define (PROGRESS_\w+)\s+(\w+)u',
+                                   header.read()))
+        self.assertEqual(int(said['PROGRESS_ADDRESS'], 0),
+                         watch.PROGRESS_ADDRESS)
+        self.assertEqual(int(said['PROGRESS_STRIDE'], 0),
+                         watch.PROGRESS_STRIDE)
+
+
+class DebuggerTest(unittest.TestCase):
+    """debugger.py, without a debugger"""
+
+    def test_calls(self) -> None:
+        """Stock takes percent, the series permille; 0 is to stop."""
+        self.assertIn('cpu_throttle_set)(50)',
+                      debugger.STOCK.set_expressions(50)[0])
+        self.assertIn('cpu_throttle_set_permille)(995)',
+                      debugger.FINE.set_expressions(99.5)[0])
+        self.assertIn('cpu_throttle_stop)()',
+                      debugger.STOCK.set_expressions(0)[0])
+        self.assertFalse(debugger.STOCK.knows(99.5))
+        self.assertTrue(debugger.FINE.knows(99.5))
+
+    def test_command(self) -> None:
+        """It stops where the BQL is held, and leaves at the end."""
+        words = debugger.gdb_command('qemu', 7, ['f()'])
+        commands = [word for flag, word in zip(words, words[1:])
+                    if flag == '-ex']
+        self.assertLess(commands.index('attach 7'),
+                        commands.index('break qmp_query_status'))
+        self.assertEqual(commands[-2:], ['print f()', 'detach'])
+        self.assertEqual(words[-1], 'qemu')
+
+    def test_output(self) -> None:
+        """The last value, or what is wrong."""
+        good = ('debugger waits\n[Switching to Thread 1]\n\nThread 1 "qemu" '
+                'hit Breakpoint 1, 0x1 in qmp_query_status ()\n$1 = 995\n'
+                '[Inferior 1 (process 7) detached]\n')
+        self.assertEqual(debugger.value_of(good), 995)
+        self.assertIsNone(debugger.failure_of(good))
+        denied = 'Type "help"\nptrace: Operation not permitted.\n'
+        self.assertEqual(debugger.failure_of(denied),
+                         'ptrace: Operation not permitted.')
+        self.assertIsNone(debugger.value_of(denied))
+
+
+class PointsTest(unittest.TestCase):
+    """points.py"""
+
+    def test_point(self) -> None:
+        """Medians of the runs; the worst gap of all."""
+        runs = [measurement(90, vcpu(0.10, gap_s=0.04), vcpu(0.12)),
+                measurement(90, vcpu(0.11, wait=5, gap_s=0.09), vcpu(0.11)),
+                measurement(90, vcpu(0.30, gap_s=0.05), vcpu(0.10))]
+        point = points.make_point(runs)
+        self.assertAlmostEqual(point.commanded, 0.10)
+        self.assertAlmostEqual(point.mean_share, 0.11)
+        self.assertAlmostEqual(point.mean_error, 0.10)
+        self.assertAlmostEqual(point.busiest_share, 0.12)
+        self.assertAlmostEqual(point.busiest_error, 0.20)
+        # of the second, half the time of the one is not its own: 0.0825
+        self.assertAlmostEqual(point.raw_share, 0.11)
+        self.assertAlmostEqual(point.gap_ms, 50)
+        self.assertAlmostEqual(point.worst_gap_ms, 90)
+        self.assertAlmostEqual(point.own_gap_ms, 2)
+
+    def test_overhead(self) -> None:
+        """A tenth less for each s executed."""
+        one = measurement(90, vcpu(0.1, speed=900), vcpu(0.1, speed=900))
+        self.assertAlmostEqual(points.overhead(one) or 0, 0.1)
+        # one that executed nothing has none
+        self.assertIsNone(points.overhead(measurement(90, vcpu(0.0))))
+
+    def test_table(self) -> None:
+        """A row for each point, in order; the same for programs."""
+        made = points.make_points([measurement(99.5, vcpu(0.005)),
+                                   measurement(90, vcpu(0.0)),
+                                   measurement(99.5, vcpu(0.005))])
+        self.assertEqual([p.runs for p in made], [2, 1])
+        rows = points.actuator_table(made).splitlines()
+        self.assertRegex(rows[2], r'1 +99.5 +patched +2 +0.5 +0.50 ')
+        self.assertRegex(rows[3], r'-100.0 .* -$')
+        lines = points.tsv(made).splitlines()
+        self.assertEqual(len(lines), 3)
+        self.assertEqual(len(lines[0].split('\t')), len(lines[1].split('\t')))
+
+
+if __name__ == '__main__':
+    unittest.main()

@@ -25,7 +25,7 @@ from migbench.errors import BenchError
 from migbench.machine import Machine, MachineConfig, use_qemu_python
 from migbench.points import (LEGEND, Measurement, Point, actuator_table,
                              make_points, run_share, tsv)
-from migbench.watch import ProgressMap, Watch, watch
+from migbench.watch import ProgressMap, Watch, pause_and_watch, watch
 
 THROTTLES = '10,20,30,40,50,60,70,80,90,95,99,99.5'
 VCPUS = '1,4'
@@ -35,13 +35,16 @@ SHARED_MEMORY = '/dev/shm'      # a file on a disk would be written back
 
 STEADY_S = 0.5                  # after gdb has gone
 UNHINDERED_S = 1.0              # before, and again after
+UNSEEN_S = 3.0                  # throttled, for the speed
 STOCK_SLICE_S = 0.010           # stock runs this long, then sleeps
 STOCK_PERIODS = 15              # watch as many at least
 
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, epilog=LEGEND)
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=LEGEND,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--stock', metavar='QEMU',
                         help='qemu-system-x86_64 without the series')
     parser.add_argument('--patched', metavar='QEMU',
@@ -138,6 +141,18 @@ class BusyGuest:
         return watch(self._machine.pid, self._threads, self._progress.read,
                      seconds)
 
+    def _watch_unseen(self, seconds: float) -> Watch:
+        return watch(self._machine.pid, self._threads, self._progress.read,
+                     seconds, period_s=seconds)
+
+    def _pause_like(self, throttled: Watch, seconds: float) -> Optional[Watch]:
+        """Only one vCPU is paused as it is throttled: by itself."""
+        pulse = throttled.vcpus[0].pulse
+        if self._vcpus > 1 or not pulse:
+            return None
+        return pause_and_watch(self._machine.pid, self._threads[0],
+                               self._progress.read, seconds, pulse)
+
     def _set(self, throttle_pct: float) -> None:
         set_throttle(self._machine, self._subject.binary,
                      self._subject.actuator, throttle_pct)
@@ -146,15 +161,17 @@ class BusyGuest:
     def measure(self, throttle_pct: float, seconds: float) -> Measurement:
         """One run of one point."""
         time.sleep(STEADY_S)
-        before = self._watch(UNHINDERED_S)
+        before = self._watch_unseen(UNHINDERED_S)
         self._set(throttle_pct)
         throttled = self._watch(seconds)
+        unseen = self._watch_unseen(UNSEEN_S)
         self._set(0)
-        after = self._watch(UNHINDERED_S)
+        after = self._watch_unseen(UNHINDERED_S)
+        paused = self._pause_like(throttled, UNSEEN_S)
         if not all(vcpu.progress for vcpu in before.vcpus):
             raise BenchError(f'{self._subject.name}: a vCPU makes no progress')
         return Measurement(self._subject.name, self._vcpus, throttle_pct,
-                           before, throttled, after)
+                           before, throttled, unseen, after, paused)
 
 
 def measure_all(arguments: argparse.Namespace) -> List[Measurement]:

@@ -8,6 +8,7 @@ guest made. Nothing here asks QEMU or the guest while it measures.
 
 import mmap
 import os
+import signal
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ WORD_BYTES = 4
 
 SAMPLE_PERIOD_S = 0.0005
 REALTIME_PRIORITY = 1
+SLEEP_MIN_S = 0.0015            # what counts as a sleep of a vCPU
+PAUSE_GAIN = 0.25               # how fast pause_and_watch() finds the slice
 NS = 1e9
 
 
@@ -58,6 +61,7 @@ class GapMeter:
         self.own_gap_s = 0.0
         self.gaps_s = [0.0] * len(values)
         self.progress = [0] * len(values)
+        self.sleeps = [0] * len(values)     # gaps of SLEEP_MIN_S or more
         self._now = now
         self._values = list(values)
         self._changed = [now] * len(values)
@@ -80,8 +84,9 @@ class GapMeter:
             self._end_gap(vcpu)
 
     def _end_gap(self, vcpu: int) -> None:
-        self.gaps_s[vcpu] = max(self.gaps_s[vcpu],
-                                self._now - self._changed[vcpu])
+        gap_s = self._now - self._changed[vcpu]
+        self.gaps_s[vcpu] = max(self.gaps_s[vcpu], gap_s)
+        self.sleeps[vcpu] += gap_s >= SLEEP_MIN_S
         self._changed[vcpu] = self._now
 
 
@@ -123,6 +128,7 @@ class VcpuWatch:
     wait_s: float
     progress: int
     gap_s: float                        # longest time without progress
+    sleeps: int                         # how often it stood still
 
     @property
     def raw_share(self) -> float:
@@ -139,6 +145,17 @@ class VcpuWatch:
         """Progress for each s executed."""
         return self.progress / self.run_s if self.run_s else None
 
+    @property
+    def pulse(self) -> Optional[Tuple[float, float]]:
+        """
+        s executed, and s held back, from sleep to sleep. None where sleeps
+        are too short to be seen: then the few that were seen are too few.
+        """
+        held_s = max(0.0, self.wall_s - self.wait_s - self.run_s)
+        if not self.sleeps or held_s / self.sleeps > self.gap_s:
+            return None
+        return self.run_s / self.sleeps, held_s / self.sleeps
+
 
 @dataclass
 class Watch:
@@ -148,11 +165,12 @@ class Watch:
 
 
 def vcpu_watch(before: SchedStat, after: SchedStat, progress: int,
-               gap_s: float) -> VcpuWatch:
+               gap_s: float, sleeps: int) -> VcpuWatch:
     """What lies between two looks at schedstat."""
     return VcpuWatch(after.time - before.time,
                      (after.run_ns - before.run_ns) / NS,
-                     (after.wait_ns - before.wait_ns) / NS, progress, gap_s)
+                     (after.wait_ns - before.wait_ns) / NS, progress, gap_s,
+                     sleeps)
 
 
 @contextmanager
@@ -172,21 +190,63 @@ def realtime() -> Iterator[None]:
             os.sched_setscheduler(0, *old)
 
 
-def watch(pid: int, threads: Sequence[int], read: Callable[[], List[int]],
-          seconds: float) -> Watch:
-    """Watch the vCPUs of a process for a time."""
+def _watch_by(pid: int, threads: Sequence[int], read: Callable[[], List[int]],
+              wait: Callable[[], bool]) -> Watch:
+    """A look whenever wait() returns, until it returns False."""
     with realtime():
         before = read_schedstats(pid, threads)
         meter = GapMeter(time.monotonic(), read())
-        end = time.monotonic() + seconds
-        while True:
-            time.sleep(SAMPLE_PERIOD_S)
-            now = time.monotonic()
-            meter.take(now, read())
-            if now >= end:
-                break
+        more = True
+        while more:
+            more = wait()
+            meter.take(time.monotonic(), read())
         after = read_schedstats(pid, threads)
         meter.finish()
     return Watch([vcpu_watch(*one) for one in
-                  zip(before, after, meter.progress, meter.gaps_s)],
-                 meter.own_gap_s)
+                  zip(before, after, meter.progress, meter.gaps_s,
+                      meter.sleeps)], meter.own_gap_s)
+
+
+def watch(pid: int, threads: Sequence[int], read: Callable[[], List[int]],
+          seconds: float, period_s: float = SAMPLE_PERIOD_S) -> Watch:
+    """
+    Watch the vCPUs of a process for a time. Looking costs a busy host some of
+    its speed: where gaps do not matter, look once, by a period_s of seconds.
+    """
+    end = time.monotonic() + seconds
+
+    def wait() -> bool:
+        time.sleep(period_s)
+        return time.monotonic() < end
+
+    return _watch_by(pid, threads, read, wait)
+
+
+def pause_and_watch(pid: int, thread: int, read: Callable[[], List[int]],
+                    seconds: float, pulse: Tuple[float, float]) -> Watch:
+    """
+    Stop and continue the whole process for a time, so that the vCPU executes
+    in such pulses as a throttle made: what this costs, any pause does.
+    """
+    end = time.monotonic() + seconds
+    slice_s, held_s = pulse
+    delay_s = slice_s
+
+    def wait() -> bool:
+        nonlocal delay_s
+        start = read_schedstats(pid, [thread])[0]
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(delay_s)
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(held_s)
+        got_s = (read_schedstats(pid, [thread])[0].run_ns - start.run_ns) / NS
+        delay_s += PAUSE_GAIN * (slice_s - got_s)
+        delay_s = min(max(delay_s, 0.0), slice_s)
+        return time.monotonic() < end
+
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        time.sleep(held_s)
+        return _watch_by(pid, [thread], read, wait)
+    finally:
+        os.kill(pid, signal.SIGCONT)

@@ -24,15 +24,17 @@ def vcpu(share: float, wait: float = 0.0, speed: float = 1000.0,
          gap_s: float = 0.01) -> watch.VcpuWatch:
     """10 s, of which others took wait, and it executed a share of the rest."""
     run_s = share * (10 - wait)
-    return watch.VcpuWatch(10, run_s, wait, round(run_s * speed), gap_s)
+    return watch.VcpuWatch(10, run_s, wait, round(run_s * speed), gap_s, 1000)
 
 
 def measurement(throttle_pct: float, *throttled: watch.VcpuWatch
                 ) -> points.Measurement:
-    """Undisturbed before and after."""
+    """Undisturbed before and after; pauses cost a 20th of the speed."""
     free = watch.Watch([vcpu(1.0) for _ in throttled], 0.001)
+    seen = watch.Watch(list(throttled), 0.002)
+    paused = watch.Watch([vcpu(0.1, speed=950) for _ in throttled], 0.001)
     return points.Measurement('patched', len(throttled), throttle_pct, free,
-                              watch.Watch(list(throttled), 0.002), free)
+                              seen, seen, free, paused)
 
 
 class WatchTest(unittest.TestCase):
@@ -52,6 +54,8 @@ class WatchTest(unittest.TestCase):
         self.assertEqual(meter.gaps_s, [3])
         self.assertEqual(meter.progress, [5])
         self.assertEqual(meter.own_gap_s, 1)
+        # looks are so far apart that each of them ends a sleep
+        self.assertEqual(meter.sleeps, [3])
 
     def test_gap_until_the_end(self) -> None:
         """What does not go on counts, too."""
@@ -73,10 +77,12 @@ class WatchTest(unittest.TestCase):
         """Time that others took is not the throttle's doing."""
         before = watch.parse_schedstat('1000000000 500 7\n', 1)
         after = watch.parse_schedstat('2000000000 2000000500 9\n', 5)
-        seen = watch.vcpu_watch(before, after, 100, 0.5)
+        seen = watch.vcpu_watch(before, after, 100, 0.5, 10)
         self.assertAlmostEqual(seen.raw_share, 1 / 4)
         self.assertAlmostEqual(seen.share, 1 / (4 - 2))
         self.assertEqual(seen.speed, 100)
+        # 1 s executed and 1 s held back, in ten pulses
+        self.assertEqual(seen.pulse, (0.1, 0.1))
 
     def test_no_schedstat(self) -> None:
         """As of a kernel without it."""
@@ -168,11 +174,24 @@ class PointsTest(unittest.TestCase):
         self.assertAlmostEqual(point.own_gap_ms, 2)
 
     def test_overhead(self) -> None:
-        """A tenth less for each s executed."""
+        """A tenth less for each s executed, half of it by any pause."""
         one = measurement(90, vcpu(0.1, speed=900), vcpu(0.1, speed=900))
-        self.assertAlmostEqual(points.overhead(one) or 0, 0.1)
+        self.assertAlmostEqual(points.slower(one) or 0, 0.1)
+        self.assertAlmostEqual(points.overhead(one) or 0, 1 - 900 / 950)
+        # 1 s in 1000 slices
+        self.assertAlmostEqual(points.slice_ms(one) or 0, 1)
         # one that executed nothing has none
-        self.assertIsNone(points.overhead(measurement(90, vcpu(0.0))))
+        self.assertIsNone(points.slower(measurement(90, vcpu(0.0))))
+
+    def test_busy_host(self) -> None:
+        """A throttle is not to blame for what the host does not give."""
+        one = measurement(10, vcpu(0.9, wait=5))
+        one.before = one.after = watch.Watch([vcpu(1, wait=5)])
+        point = points.make_point([one])
+        self.assertAlmostEqual(point.mean_error, 0)
+        self.assertAlmostEqual(point.host_share, 0.5)
+        # 0.45 instead of 0.5
+        self.assertAlmostEqual(point.raw_error, -0.1)
 
     def test_table(self) -> None:
         """A row for each point, in order; the same for programs."""

@@ -21,8 +21,16 @@
 #define GUEST_PATHOLOGICAL "ws=64 rate=max"
 #define CEILING_PATHOLOGICAL 80
 
+/* The same on two vCPUs, which go on at the firmest throttle. */
+#define GUEST_TWO_VCPUS GUEST_PATHOLOGICAL " cpus=2"
+#define CEILING_FIRM 95
+
 /* Twice the link, for which the guest needs nearly a whole CPU. */
 #define GUEST_MIDDLE "ws=128 rate=67 cpu=90"
+
+/* The same at a fifth of a CPU: no throttle below 80 % changes anything. */
+#define GUEST_OPEN_LOOP "ws=128 rate=67 cpu=20"
+#define THROTTLE_OPEN_LOOP 80
 
 #define LINK_BYTES_PER_S (32 * 1024 * 1024)
 /* QEMU makes at least some 1.2 MB/s of it: 23 MiB take 18 seconds. */
@@ -52,6 +60,14 @@ typedef struct Guest {
 #define GUEST_BOTH "base=63 ws=24 rate=60 pattern=hotcold hot=4 share=20"
 #define GUEST_BOTH_LAST_SENT "share=100"
 
+/* The second vCPU as a device, and how a guest ejects it. */
+#define HOTPLUG_VCPU \
+    "-smp 1,sockets=2,cores=1,threads=1,maxcpus=2 " \
+    "-device qemu64-x86_64-cpu,id=second,socket-id=1,core-id=0,thread-id=0 "
+#define ACPI_CPU_SELECT_PORT 0xaf00 /* the first 0 leaves the legacy mode */
+#define ACPI_CPU_FLAGS_PORT 0xaf04
+#define ACPI_CPU_FLAG_EJECT 0x08
+
 typedef struct Migration {
     Guest from;
     Guest to;
@@ -63,8 +79,9 @@ typedef struct Migration {
 static Guest guest_start(const char *workload, const char *extra)
 {
     g_autofree char *args = g_strdup_printf(
-        "-accel tcg -machine pc -nodefaults -m 192 "
+        "%s -machine pc -nodefaults -m 192 "
         "-kernel %s -append \"%s report=50\" %s",
+        strstr(extra, "-accel ") ? "" : "-accel tcg",
         getenv("QTEST_WORKLOAD"), workload, extra);
     Guest guest;
 
@@ -327,6 +344,10 @@ static void test_calm(void)
     g_assert_cmpfloat(qdict_get_double(info, "highest-throttle"), ==, 0);
     g_assert_cmpint(qdict_get_int(info, "throttled-time"), ==, 0);
     g_assert_cmpstr(qdict_get_str(info, "phase"), ==, "watch");
+    qobject_unref(info);
+    /* There is nothing to tell but the end. */
+    info = next_event(m.from.qts);
+    g_assert_true(qdict_haskey(info, "downtime"));
     g_assert_null(qtest_qmp_event_ref(m.from.qts, "MIGRATION_AUTO_CONVERGE"));
     qobject_unref(info);
     migration_end(&m);
@@ -353,16 +374,34 @@ static void test_jump(void)
     migration_end(&m);
 }
 
+/* What the guest executes is measured, not what it is allowed to. */
+static void test_open_loop(void)
+{
+    Migration m = migration_prepare(GUEST_OPEN_LOOP);
+    QDict *info;
+
+    migration_begin(&m);
+    info = next_event(m.from.qts);
+    g_assert_cmpstr(qdict_get_str(info, "reason"), ==, "engage");
+    g_assert_cmpfloat(qdict_get_double(info, "throttle"), >,
+                      THROTTLE_OPEN_LOOP);
+    qobject_unref(info);
+    assert_migrated(&m);
+    migration_end(&m);
+}
+
 /* 'none' holds the ceiling and never stops the guest. */
 static void test_ceiling(void)
 {
     Migration m;
     QDict *info, *migration;
-    int64_t windows;
+    int64_t windows, held_ms;
 
     migration_begin_pathological(&m, "none");
     info = wait_event(m.from.qts, "reason", "no-fallback");
     windows = qdict_get_int(info, "windows");
+    held_ms = qdict_get_int(info, "throttled-time");
+    g_assert_cmpint(held_ms, >, 0);
     do {
         qobject_unref(info);
         g_assert_true(is_running(m.from.qts));
@@ -374,6 +413,7 @@ static void test_ceiling(void)
     } while (qdict_get_int(info, "windows") < windows + 3);
     g_assert_cmpstr(qdict_get_str(info, "phase"), ==, "ceiling");
     g_assert_cmpstr(qdict_get_str(info, "fallback"), ==, "none");
+    g_assert_cmpint(qdict_get_int(info, "throttled-time"), >, held_ms);
     qobject_unref(info);
     migration = query(m.from.qts, "query-migrate");
     g_assert_cmpint(qdict_get_int(migration, "cpu-throttle-percentage"), ==,
@@ -512,6 +552,145 @@ static void begin_until(Migration *m, const char *phase)
         wait_status(m->from.qts, "pre-switchover");
         g_assert_false(is_running(m->from.qts));
     }
+}
+
+/* What the guest lost is told while it happens, and after the end. */
+static void test_account(void)
+{
+    Migration m;
+    QDict *info, *migration;
+    int64_t stopped_ms;
+    g_autofree char *text = NULL;
+    g_autofree char *held = NULL;
+    g_autofree char *stop = NULL;
+
+    begin_until(&m, "fallback");
+    info = query_auto_converge(m.from.qts);
+    stopped_ms = qdict_get_int(info, "downtime");
+    qobject_unref(info);
+    qtest_qmp_assert_success(m.from.qts, "{ 'execute': 'migrate-continue',"
+                             " 'arguments': { 'state': 'pre-switchover' } }");
+    assert_migrated(&m);
+
+    info = next_event(m.from.qts);
+    migration = query(m.from.qts, "query-migrate");
+    g_assert_cmpint(qdict_get_int(info, "downtime"), >=, stopped_ms);
+    g_assert_cmpint(qdict_get_int(info, "downtime"), ==,
+                    qdict_get_int(migration, "downtime"));
+    g_assert_cmpint(qdict_get_int(info, "throttled-time"), >, 0);
+    g_assert_cmpfloat(qdict_get_double(info, "throttle"), ==, 0);
+    text = qtest_hmp(m.from.qts, "info migrate");
+    held = g_strdup_printf("auto-converge throttled time: %" PRId64 " ms",
+                           qdict_get_int(info, "throttled-time"));
+    stop = g_strdup_printf("auto-converge downtime: %" PRId64 " ms",
+                           qdict_get_int(info, "downtime"));
+    g_assert_nonnull(strstr(text, held));
+    g_assert_nonnull(strstr(text, stop));
+    qobject_unref(info);
+    qobject_unref(migration);
+    migration_end(&m);
+}
+
+/* Two busy vCPUs that are held at the ceiling, for whatever happens to them */
+static void begin_held(Migration *m)
+{
+    set_int(m->from.qts, "max-cpu-throttle", CEILING_FIRM);
+    set_str(m->from.qts, "cpu-throttle-fallback", "none");
+    migration_begin(m);
+    pass_event(m->from.qts, "reason", "no-fallback");
+}
+
+static Migration prepare_held(const char *extra)
+{
+    Migration m = migration_prepare_with(GUEST_TWO_VCPUS, extra);
+
+    begin_held(&m);
+    return m;
+}
+
+/* Still throttled, and both the throttle and the guest go on. */
+static void assert_held(Migration *m)
+{
+    QDict *info = query_auto_converge(m->from.qts);
+    int64_t windows = qdict_get_int(info, "windows");
+    int64_t held_ms = qdict_get_int(info, "throttled-time");
+
+    do {
+        qobject_unref(info);
+        g_free(guest_wait_line(&m->from, "work="));
+        info = query_auto_converge(m->from.qts);
+        g_assert_cmpfloat(qdict_get_double(info, "throttle"), ==,
+                          CEILING_FIRM);
+    } while (qdict_get_int(info, "windows") == windows ||
+             qdict_get_int(info, "throttled-time") == held_ms);
+    qobject_unref(info);
+}
+
+static void assert_released(Migration *m)
+{
+    migration_cancel(m);
+    assert_survived(&m->from);
+    migration_end(m);
+}
+
+/* In a thread each, or all in one */
+static void test_vcpus(const void *accel)
+{
+    g_autofree char *extra = g_strdup_printf("-accel %s -smp 2 ",
+                                             (const char *)accel);
+    Migration m = prepare_held(extra);
+
+    assert_held(&m);
+    assert_released(&m);
+}
+
+static void test_stop_cont(void)
+{
+    Migration m = prepare_held("-smp 2 ");
+
+    for (int i = 0; i < 20; i++) {
+        expect_success(m.from.qts, "stop");
+        g_assert_false(is_running(m.from.qts));
+        expect_success(m.from.qts, "cont");
+        g_assert_true(is_running(m.from.qts));
+    }
+    assert_held(&m);
+    assert_released(&m);
+}
+
+static void test_reset(void)
+{
+    Migration m = prepare_held("-smp 2 ");
+
+    expect_success(m.from.qts, "system_reset");
+    g_free(guest_wait_line(&m.from, "ready "));
+    assert_held(&m);
+    assert_released(&m);
+}
+
+/* The guest ejects a vCPU, as it was asked to before it was throttled. */
+static void test_unplug(void)
+{
+    Migration m = migration_prepare_with(GUEST_TWO_VCPUS, HOTPLUG_VCPU);
+
+    qtest_outb(m.from.qts, ACPI_CPU_SELECT_PORT, 0);
+    qtest_qmp_assert_success(m.from.qts, "{ 'execute': 'device_del',"
+                             " 'arguments': { 'id': 'second' } }");
+    begin_held(&m);
+    qtest_outl(m.from.qts, ACPI_CPU_SELECT_PORT, 1);
+    qtest_outb(m.from.qts, ACPI_CPU_FLAGS_PORT, ACPI_CPU_FLAG_EJECT);
+    qtest_qmp_eventwait(m.from.qts, "DEVICE_DELETED");
+    assert_held(&m);
+    assert_released(&m);
+}
+
+/* QEMU ends while vCPUs sleep. */
+static void test_quit(void)
+{
+    Migration m = prepare_held("-smp 2 ");
+
+    qtest_set_expected_status(m.to.qts, EXIT_FAILURE);
+    migration_end(&m);
 }
 
 static void test_cancel(const void *phase)
@@ -747,12 +926,22 @@ void auto_converge_add_tests(void)
     qtest_add_func("/auto-converge/hmp/migrate", test_hmp_migrate);
     qtest_add_func("/auto-converge/calm", test_calm);
     qtest_add_func("/auto-converge/jump", test_jump);
+    qtest_add_func("/auto-converge/open-loop", test_open_loop);
     qtest_add_func("/auto-converge/ceiling", test_ceiling);
     qtest_add_func("/auto-converge/fallback", test_fallback);
     qtest_add_func("/auto-converge/bound", test_bound);
     qtest_add_func("/auto-converge/switchover-bandwidth",
                    test_switchover_bandwidth);
     qtest_add_func("/auto-converge/release", test_release);
+    qtest_add_func("/auto-converge/account", test_account);
+    qtest_add_data_func("/auto-converge/vcpu/threads", "tcg,thread=multi",
+                        test_vcpus);
+    qtest_add_data_func("/auto-converge/vcpu/one-thread", "tcg,thread=single",
+                        test_vcpus);
+    qtest_add_func("/auto-converge/vcpu/stop-cont", test_stop_cont);
+    qtest_add_func("/auto-converge/vcpu/reset", test_reset);
+    qtest_add_func("/auto-converge/vcpu/unplug", test_unplug);
+    qtest_add_func("/auto-converge/vcpu/quit", test_quit);
     qtest_add_func("/auto-converge/memory/second-block", test_second_block);
     qtest_add_func("/auto-converge/memory/sync-in-pass", test_sync_in_pass);
     add_for_phases("cancel", test_cancel);

@@ -19,7 +19,7 @@
 typedef struct VcpuAccount {
     CpuThrottlePulse pulse;
     CpuThrottleAlarm alarm;
-    bool begun;            /* the times below are of this throttling */
+    int thread_id;         /* of this vCPU, in this throttling; 0: nobody */
     int64_t looked_ns;     /* when it last came by with its slice over */
     int64_t clock_ns;      /* CPU clock then */
     int64_t due_ns;        /* when the present slice is over */
@@ -76,17 +76,29 @@ static int64_t vcpu_clock_ns(CPUState *cpu, const VcpuAccount *account)
            qemu_clock_get_ns(QEMU_CLOCK_REALTIME) - account->slept_ns;
 }
 
+/* Also when it has had none: the account may be that of one unplugged. */
+static bool vcpu_slice_is_over(CPUState *cpu, int64_t now_ns)
+{
+    VcpuAccount *account = vcpu_account(cpu);
+
+    return account->thread_id != cpu->thread_id || now_ns >= account->due_ns;
+}
+
 /* Its slice is over: what does it owe? */
 static int64_t vcpu_reckon_ns(CPUState *cpu, int64_t now_ns)
 {
     VcpuAccount *account = vcpu_account(cpu);
     int64_t clock_ns = vcpu_clock_ns(cpu, account);
+    bool begun = account->thread_id == cpu->thread_id;
     int64_t sleep_ns;
 
+    if (!begun) {
+        cpu_throttle_pulse_forgive(&account->pulse);
+    }
     sleep_ns = cpu_throttle_pulse_sleep_ns(&account->pulse, throttle_permille,
-        account->begun ? clock_ns - account->clock_ns : 0,
-        account->begun ? now_ns - account->looked_ns : 0);
-    account->begun = true;
+        begun ? clock_ns - account->clock_ns : 0,
+        begun ? now_ns - account->looked_ns : 0);
+    account->thread_id = cpu->thread_id;
     account->looked_ns = now_ns;
     account->clock_ns = clock_ns;
     return sleep_ns;
@@ -100,6 +112,7 @@ static void vcpu_sleep(CPUState *cpu, int64_t start_ns, int64_t sleep_ns)
     /* A kick ends a wait early, and may have been for another reason */
     while (left_ms > 0 && throttle_permille && !cpu->stop) {
         cpu_throttle_wait(cpu, left_ms);
+        process_queued_cpu_work(cpu);
         now_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
         left_ms = (start_ns + sleep_ns - now_ns) / SCALE_MS;
     }
@@ -124,7 +137,7 @@ void cpu_throttle_vcpu(CPUState *cpu)
         return;
     }
     now_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
-    if (now_ns < vcpu_account(cpu)->due_ns) {
+    if (!vcpu_slice_is_over(cpu, now_ns)) {
         return;
     }
     vcpu_sleep(cpu, now_ns, vcpu_reckon_ns(cpu, now_ns));
@@ -139,11 +152,7 @@ static void throttle_begin(void)
     CPUState *cpu;
 
     CPU_FOREACH(cpu) {
-        VcpuAccount *account = vcpu_account(cpu);
-
-        account->begun = false;
-        account->due_ns = 0;
-        cpu_throttle_pulse_forgive(&account->pulse);
+        vcpu_account(cpu)->thread_id = 0;
         qemu_cpu_kick(cpu);
     }
 }

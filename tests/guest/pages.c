@@ -157,10 +157,14 @@ void pages_init(Pages *pages)
 
 void pages_fill(Pages *pages, uint32_t first, uint32_t count)
 {
+    uint32_t stale = pages->stale;
+
     pages_check_seal(pages);
     for (uint32_t page = first; page < first + count; page++) {
         write_page(pages, page);
     }
+    /* What was there may be from before a reset, which leaves RAM as it is */
+    pages->stale = stale;
     pages->work += count;
     pages_seal(pages);
 }

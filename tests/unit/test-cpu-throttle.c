@@ -88,12 +88,13 @@ static void *vcpu_thread(void *opaque)
         while (cpu->stopped && !cpu->unplug) {
             qemu_cond_wait(cpu->halt_cond, &bql);
         }
+        cpu_throttle_vcpu(cpu);
         if (cpu->stop) {
             cpu->stop = false;
             cpu->stopped = true;
             qemu_cond_broadcast(&news);
         }
-        cpu_throttle_vcpu(cpu);
+        process_queued_cpu_work(cpu);
     }
     qemu_mutex_unlock(&bql);
     return NULL;
@@ -110,6 +111,8 @@ static void plug(int i)
     cpu->thread = g_new0(QemuThread, 1);
     cpu->halt_cond = g_new0(QemuCond, 1);
     qemu_cond_init(cpu->halt_cond);
+    qemu_mutex_init(&cpu->work_mutex);
+    QSIMPLEQ_INIT(&cpu->work_list);
     vcpus[i].cpu = cpu;
     cpu_list_add(cpu);
     qemu_thread_create(cpu->thread, "vcpu", vcpu_thread, &vcpus[i],
@@ -121,17 +124,27 @@ static void plug(int i)
     qemu_cpu_kick(cpu);
 }
 
+static void count_work(CPUState *cpu, run_on_cpu_data data)
+{
+    ++*(int *)data.host_ptr;
+}
+
+/* Work that is queued for a vCPU is done, even if it is going away. */
 static void unplug(int i)
 {
     CPUState *cpu = vcpus[i].cpu;
+    int done = 0;
 
+    async_run_on_cpu(cpu, count_work, RUN_ON_CPU_HOST_PTR(&done));
     cpu->stop = true;
     cpu->unplug = true;
     qemu_cpu_kick(cpu);
     qemu_mutex_unlock(&bql);
     qemu_thread_join(cpu->thread);
     qemu_mutex_lock(&bql);
+    g_assert_cmpint(done, ==, 1);
     cpu_list_remove(cpu);
+    qemu_mutex_destroy(&cpu->work_mutex);
     qemu_cond_destroy(cpu->halt_cond);
     g_free(cpu->halt_cond);
     g_free(cpu->thread);
@@ -305,6 +318,24 @@ static void test_plug(const void *opaque)
     end();
 }
 
+/* A vCPU does what it is asked to also while it sleeps. */
+static void test_work(const void *opaque)
+{
+    int done = 0;
+
+    begin(GPOINTER_TO_INT(opaque));
+    cpu_throttle_set_permille(990);
+    await_held();
+    for (int i = 0; i < 100; i++) {
+        run_on_cpu_data data = RUN_ON_CPU_HOST_PTR(&done);
+
+        do_run_on_cpu(vcpus[i % VCPUS].cpu, count_work, data, &bql);
+    }
+    g_assert_cmpint(done, ==, 100);
+    cpu_throttle_set_permille(0);
+    end();
+}
+
 /* The clock is the thread's: it goes on with its work. */
 static void test_clock(void)
 {
@@ -347,10 +378,12 @@ int main(int argc, char **argv)
                                             kinds[i].name, NULL);
         g_autofree char *held = g_strconcat(path, "/held", NULL);
         g_autofree char *plug = g_strconcat(path, "/plug", NULL);
+        g_autofree char *work = g_strconcat(path, "/work", NULL);
         g_autofree char *stress = g_strconcat(path, "/stress", NULL);
 
         g_test_add_data_func(held, kind, test_held);
         g_test_add_data_func(plug, kind, test_plug);
+        g_test_add_data_func(work, kind, test_work);
         g_test_add_data_func(stress, kind, test_stress);
     }
     g_test_add_func("/cpu-throttle/vcpu/clock", test_clock);

@@ -21,6 +21,7 @@ from migbench.display import Progress, table
 from migbench.errors import BenchError
 from migbench.figures import Figures, baseline_rate, figures
 from migbench.link import Link, make_link, namespaces_possible
+from migbench.lost import always_busy
 from migbench.machine import use_qemu_python
 from migbench.migrate import Migration, Plan, Run
 from migbench.plot import plot
@@ -99,7 +100,8 @@ def run_one(scenario: Scenario, name: str, binary: str, kernel: str,
     """One migration of a scenario by one QEMU."""
     plan = Plan(memory_mib=scenario.memory_mib, append=scenario.append,
                 link=link, time_limit_s=scenario.time_limit_s,
-                downtime_limit_ms=DOWNTIME_LIMIT_MS)
+                downtime_limit_ms=DOWNTIME_LIMIT_MS,
+                busy=always_busy(scenario.append))
     progress = Progress(f'{scenario.name:12s} {name:7s}')
     with tempfile.TemporaryDirectory(prefix='migbench-') as directory:
         try:
@@ -185,7 +187,19 @@ def summary(columns: List[Tuple[str, str, Figures]]) -> str:
             ratio = stock.after_bulk_s / patched.after_bulk_s
             lines.append(f'{guest}: {ratio:.1f} times shorter after the bulk '
                          'pass')
-    return '\n'.join(lines)
+    return '\n'.join([*lines, *accounts(columns)])
+
+
+def accounts(columns: List[Tuple[str, str, Figures]]) -> List[str]:
+    """QEMU's account of the throttle beside the guest's own."""
+    lines = []
+    for guest, name, shown in columns:
+        counted = shown.throttled_by_guest_s
+        if counted is not None and shown.throttled_s:
+            lines.append(f'{guest}, {name}: throttled {shown.throttled_s:.1f} '
+                         f"s, lost by the guest's count {counted:.1f} s "
+                         f'(ratio {counted / shown.throttled_s:.2f})')
+    return lines
 
 
 def demonstrate(arguments: argparse.Namespace) -> int:

@@ -97,6 +97,8 @@ ROWS: List[Tuple[str, Callable[[Figures], str]]] = [
     ('  windows after the bulk pass', lambda f: str(f.windows_after_bulk)),
     ('highest throttle', lambda f: _number(f.highest_throttle_pct, '%')),
     ('throttled time', lambda f: _number(f.throttled_s, 's')),
+    ("  by the guest's count",
+     lambda f: _number(f.throttled_by_guest_s, 's')),
     ('longest stall before the stop',
      lambda f: _number(f.longest_stall_ms, 'ms', 0)),
     ('guest work lost', lambda f: _number(f.work_lost_s, 's')),

@@ -6,6 +6,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, List, Optional
 
+from .lost import lost_s
 from .migrate import Run
 from .samples import PassEvent
 
@@ -27,6 +28,7 @@ class Figures:
     windows_after_bulk: int
     highest_throttle_pct: float
     throttled_s: float
+    throttled_by_guest_s: Optional[float]   # as its own count shows it
     longest_stall_ms: Optional[float]       # before the guest was stopped
     work_lost_s: Optional[float]
     memory_good: Optional[bool]             # None: the guest did not answer
@@ -179,7 +181,7 @@ def figures(run: Run) -> Figures:
         passes=max((s.passes for s in run.samples), default=0),
         windows_after_bulk=windows_after_bulk(run.events.passes),
         highest_throttle_pct=highest_throttle_pct(run),
-        throttled_s=throttled_s(run),
+        throttled_s=throttled_s(run), throttled_by_guest_s=lost_s(run),
         longest_stall_ms=longest_stall_ms(run), work_lost_s=work_lost_s(run),
         memory_good=verdict.good if verdict else None,
         memory=verdict.describe() if verdict else 'no answer',

@@ -15,6 +15,7 @@ from .link import Link
 from .machine import Machine, MachineConfig
 from .samples import Events, Sample, make_sample
 from .serial import Report, Verdict
+from .watch import VcpuClock, read_vcpu_clock
 
 SAMPLE_PERIOD_S = 0.2
 CLOSE_PERIOD_S = 0.05       # near the end, for what is predicted last
@@ -34,6 +35,7 @@ class Plan:
     link: Link
     time_limit_s: float                 # cancel after
     downtime_limit_ms: int = 300
+    busy: bool = False                  # the guest works as fast as it can
     baseline_s: float = 3.0             # length of the undisturbed measurement
     parameters: Dict[str, Any] = field(default_factory=dict)
     capabilities: Dict[str, bool] = field(default_factory=dict)
@@ -59,6 +61,8 @@ class Run:
     reports: List[Report] = field(default_factory=list)     # at the source
     reports_after: List[Report] = field(default_factory=list)   # run.after on
     downtime_limit_ms: int = 0
+    busy: bool = False                  # as fast as it can, always
+    clocks: List[VcpuClock] = field(default_factory=list)   # of the source
     verdict_before: Optional[Verdict] = None
     verdict_after: Optional[Verdict] = None
 
@@ -88,7 +92,9 @@ class Migration:
         self._watch = watch
         self._config = MachineConfig(binary, kernel, plan.memory_mib,
                                      plan.append)
-        self.run = Run(downtime_limit_ms=plan.downtime_limit_ms)
+        self._threads: List[int] = []
+        self.run = Run(downtime_limit_ms=plan.downtime_limit_ms,
+                       busy=plan.busy)
 
     def execute(self) -> Run:
         """Do it; raises BenchError when it cannot be done."""
@@ -108,14 +114,23 @@ class Migration:
             self._look_after(source, dest)
         return self.run
 
+    def _look_at_clock(self, source: Machine) -> None:
+        if not self._threads:
+            self._threads = source.vcpu_threads()
+        clock = read_vcpu_clock(source.pid, self._threads)
+        if clock:
+            self.run.clocks.append(clock)
+
     def _measure_baseline(self, source: Machine) -> None:
         """Boot, check the memory, see what the guest does undisturbed."""
         run = self.run
         run.ready = source.serial.wait_ready()
         time.sleep(SETTLE_S)
         run.verdict_before = source.serial.verify()
+        self._look_at_clock(source)
         first = source.serial.wait_report(time.time(), RESUME_TIMEOUT_S)
         time.sleep(self._plan.baseline_s)
+        self._look_at_clock(source)
         last = source.serial.last_report(time.time())
         if not first or last.time <= first.time:
             raise BenchError('the workload guest does not report')
@@ -136,6 +151,7 @@ class Migration:
     def _sample(self, source: Machine) -> Sample:
         run = self.run
         reply = source.qmp('query-migrate')
+        self._look_at_clock(source)
         sample = make_sample(reply, time.time(),
                              run.samples[-1] if run.samples else None)
         run.events.take(source.events())

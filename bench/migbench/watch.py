@@ -107,6 +107,25 @@ def parse_schedstat(text: str, now: float) -> SchedStat:
     return SchedStat(now, run, wait)
 
 
+@dataclass
+class VcpuClock:
+    """What all vCPUs executed so far, and waited for; mean over them."""
+    time: float                         # s, as time.time()
+    run_s: float
+    wait_s: float
+
+
+def read_vcpu_clock(pid: int, threads: Sequence[int]) -> Optional[VcpuClock]:
+    """Of a running process; None: the kernel does not tell."""
+    now = time.time()
+    try:
+        stats = read_schedstats(pid, threads)
+    except BenchError:
+        return None
+    return VcpuClock(now, sum(s.run_ns for s in stats) / NS / len(stats),
+                     sum(s.wait_ns for s in stats) / NS / len(stats))
+
+
 def read_schedstats(pid: int, threads: Sequence[int]) -> List[SchedStat]:
     """Of some threads of a process."""
     result = []

@@ -54,6 +54,7 @@ static void print_help(FILE *out)
           "  --rate RATIO        bytes written / link, 4\n"
           "  --demand SHARE      of a CPU, 1\n"
           "  --hot-cold          90 % of the writes to 10 % of the set\n"
+          "  --late MS           of the actuator's interrupts, 0; and of the grid\n"
           "  --leak SHARE        of run time that the actuator adds, 0; and of\n"
           "                      the grid\n"
           "  --clock-error SHARE by which CPU time is wrong, 0; and of the grid\n"
@@ -129,6 +130,7 @@ static void run_grid(const Options *options)
     }
     for (i = 0; i < count; i++) {
         cases[i].point = points[i];
+        cases[i].point.late_s = options->point.late_s;
         cases[i].point.leak = options->point.leak;
         cases[i].point.clock_error = options->point.clock_error;
         ac_case_run(&cases[i], &options->config);
@@ -343,6 +345,9 @@ static void parse_option(Options *options, int option, const char *name,
     case 'c':
         options->point.demand = parse_number(name, text, 1);
         break;
+    case 't':
+        options->point.late_s = parse_number(name, text, 1000) / 1e3;
+        break;
     case 'l':
         options->point.leak = parse_number(name, text, 1);
         break;
@@ -374,6 +379,7 @@ static void parse_command_line(Options *options, int argc, char **argv)
         { "rate", required_argument, NULL, 'd' },
         { "demand", required_argument, NULL, 'c' },
         { "hot-cold", no_argument, NULL, 'H' },
+        { "late", required_argument, NULL, 't' },
         { "leak", required_argument, NULL, 'l' },
         { "clock-error", required_argument, NULL, 'e' },
         { "kind", required_argument, NULL, 'k' },

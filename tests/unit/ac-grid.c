@@ -57,6 +57,7 @@ AcGuest ac_guest_from_point(const AcPoint *point)
         ac_guest_uniform(point->ram_bytes, set_bytes, write_bps,
                          point->demand);
 
+    guest.late_s = point->late_s;
     guest.leak = point->leak;
     guest.clock_error = point->clock_error;
     return guest;

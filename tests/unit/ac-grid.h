@@ -26,7 +26,8 @@ typedef struct AcPoint {
     double rate_ratio; /* written bytes / link */
     double demand;     /* share of a CPU */
     bool hot_cold;
-    double leak;         /* see AcGuest; 0 on the standard grid */
+    double late_s;       /* see AcGuest; 0 on the standard grid */
+    double leak;
     double clock_error;
 } AcPoint;
 

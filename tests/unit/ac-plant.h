@@ -14,7 +14,8 @@
  *     swept    min(W, v)
  *
  * and v is proportional to what its vCPUs execute: each the smaller of the
- * run share that the throttle leaves and its own demand.
+ * run share that the throttle leaves and its own demand.  What share that is,
+ * ac-actuator.h says.
  *
  * A pass drains what is dirty until less than the downtime limit is left;
  * then comes the sync, which costs time, during which the guest runs on.  A
@@ -61,7 +62,8 @@ typedef struct AcGuest {
     unsigned region_count;
     AcVcpu vcpus[AC_VCPUS_MAX];
     unsigned vcpu_count;
-    double leak;          /* run share that a throttled one gets on top */
+    double late_s;        /* so late are the interrupts of a throttled one */
+    double leak;          /* run share that it gets on top of all this */
     double clock_error;   /* its CPU time is wrong by up to +- this share */
     AcStep activity[AC_STEPS_MAX]; /* busy and calm phases, in this order */
     unsigned activity_count;

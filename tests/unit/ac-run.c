@@ -8,16 +8,11 @@
 
 #include "qemu/osdep.h"
 #include <math.h>
+#include "ac-actuator.h"
 #include "ac-run.h"
 
 /* QEMU samples at the first sync after so long. */
 #define WINDOW_S 1.0
-
-/* QEMU's actuator lets a vCPU run for 10 ms and then sleep in one piece. */
-#define STOCK_TIMESLICE_S 0.01
-
-/* Ours never sleeps longer than this in one piece. */
-#define SLEEP_MAX_S 0.05
 
 /* What the counter remembers. */
 typedef struct Counter {
@@ -81,24 +76,23 @@ static void add_pass(AcPass *sum, const AcPass *pass)
     sum->wire_bytes += pass->wire_bytes;
 }
 
-static double longest_sleep_s(AcKind kind, unsigned throttle_permille)
+/* The counter has the actuator that it had in QEMU. */
+static AcActuator actuator_of(AcKind kind, unsigned throttle_permille,
+                              const AcGuest *guest)
 {
-    double throttle = throttle_permille / 1000.0;
-
-    if (kind == AC_KIND_ADAPTIVE) {
-        return throttle > 0 ? fmin(SLEEP_MAX_S, STOCK_TIMESLICE_S * throttle /
-                                   (1 - throttle)) : 0;
-    }
-    return STOCK_TIMESLICE_S * throttle / (1 - throttle);
+    return kind == AC_KIND_COUNTER || kind == AC_KIND_TAILSLOW ?
+           ac_actuator_stock(throttle_permille) :
+           ac_actuator_pulsed(throttle_permille, guest->late_s);
 }
 
-static void note_throttle(AcResult *result, AcKind kind,
-                          unsigned throttle_permille)
+static void set_throttle(AcActuator *actuator, AcResult *result, AcKind kind,
+                         unsigned throttle_permille, const AcGuest *guest)
 {
+    *actuator = actuator_of(kind, throttle_permille, guest);
     result->throttle_max_permille = MAX(result->throttle_max_permille,
                                         throttle_permille);
     result->longest_sleep_s = fmax(result->longest_sleep_s,
-                                   longest_sleep_s(kind, throttle_permille));
+                                   actuator->longest_sleep_s);
 }
 
 static void finish(AcResult *result, AcPlant *plant, AcOutcome outcome)
@@ -143,12 +137,13 @@ AcResult ac_run(const AcRun *run, const AutoConvergeConfig *config,
     AutoConvergeState policy;
     AcTrace trace = { 0 };
     AcPass sum = { 0 };
+    AcActuator actuator = { .run_share = 1 };
+    unsigned throttle_permille = 0;
 
     auto_converge_init(&policy);
     ac_plant_init(&plant, guest, link, config->downtime_limit_ms / 1e3);
     while (trace.window <= AC_WINDOWS_MAX) {
-        AcPass pass = ac_plant_pass(&plant, 1 -
-                                    trace.decision.throttle_permille / 1e3);
+        AcPass pass = ac_plant_pass(&plant, actuator.run_share);
 
         add_pass(&sum, &pass);
         result.bulk_s = result.bulk_s > 0 ? result.bulk_s : plant.now_s;
@@ -174,7 +169,11 @@ AcResult ac_run(const AcRun *run, const AutoConvergeConfig *config,
             finish(&result, &plant, AC_OUTCOME_STOPPED);
             return result;
         }
-        note_throttle(&result, run->kind, trace.decision.throttle_permille);
+        if (trace.decision.throttle_permille != throttle_permille) {
+            throttle_permille = trace.decision.throttle_permille;
+            set_throttle(&actuator, &result, run->kind, throttle_permille,
+                         guest);
+        }
         if (run->give_up_lost_s > 0 && plant.lost_s > run->give_up_lost_s) {
             break;
         }

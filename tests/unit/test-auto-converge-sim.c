@@ -8,6 +8,7 @@
 
 #include "qemu/osdep.h"
 #include <math.h>
+#include "ac-actuator.h"
 #include "ac-config.h"
 #include "ac-grid.h"
 #include "ac-random.h"
@@ -28,6 +29,37 @@ static AutoConvergeConfig unbounded_config(void)
 
     config.fallback_downtime_ms = 0;
     return config;
+}
+
+/* As bench/actuator.py finds it: what is commanded, in sleeps of 50 ms. */
+static void test_actuator_exact(void)
+{
+    static const unsigned permilles[] = {
+        100, 200, 300, 400, 500, 600, 700, 800, 900, 950, 990, 995
+    };
+    unsigned i;
+
+    for (i = 0; i < G_N_ELEMENTS(permilles); i++) {
+        AcActuator ours = ac_actuator_pulsed(permilles[i], 20e-6);
+        double share = 1 - permilles[i] / 1e3;
+
+        g_assert_cmpfloat(fabs(ours.run_share / share - 1), <, 0.01);
+        g_assert_cmpfloat(ours.longest_sleep_s, <=, 0.05);
+    }
+    g_assert_cmpfloat(ac_actuator_pulsed(0, 20e-6).run_share, ==, 1);
+    g_assert_cmpfloat(ac_actuator_stock(990).longest_sleep_s, >, 0.98);
+}
+
+/*
+ * Interrupts of the main loop may be 1 ms late: of 1.05 ms and a sleep of
+ * 50 ms each, 2 % are executed, and never more, whatever less is commanded.
+ */
+static void test_actuator_late(void)
+{
+    g_assert_cmpfloat(fabs(ac_actuator_pulsed(900, 1e-3).run_share - 0.1), <,
+                      0.001);
+    g_assert_cmpfloat(ac_actuator_pulsed(995, 1e-3).run_share, >, 0.01);
+    g_assert_cmpfloat(ac_actuator_pulsed(999, 1e-3).run_share, <, 0.022);
 }
 
 static void check(AcProperty *property, const AcGenes *limits)
@@ -416,6 +448,8 @@ int main(int argc, char **argv)
                     test_becomes_busy);
     g_test_add_func("/auto-converge/migration/shrinks", test_shrinks);
     add_scenario_tests();
+    g_test_add_func("/auto-converge/actuator/exact", test_actuator_exact);
+    g_test_add_func("/auto-converge/actuator/late", test_actuator_late);
     g_test_add_func("/auto-converge/grid/bars", test_bars);
     return g_test_run();
 }

@@ -18,9 +18,12 @@
 #define PROGRESS_ADDRESS    0x200000u   /* above the program, below the table */
 #define PROGRESS_STRIDE     64u         /* bytes: a cache line each */
 
-static inline volatile uint32_t *progress_of(uint32_t cpu)
+/* volatile: others look at it, or write it, at any time */
+typedef volatile uint32_t ProgressWord;
+
+static inline ProgressWord *progress_of(uint32_t cpu)
 {
-    return (volatile uint32_t *)(PROGRESS_ADDRESS + cpu * PROGRESS_STRIDE);
+    return (ProgressWord *)(PROGRESS_ADDRESS + cpu * PROGRESS_STRIDE);
 }
 
 static inline void progress_bump(uint32_t cpu)

@@ -30,9 +30,12 @@
 #define SMP_WORDS           (PAGE_BYTES / sizeof(uint32_t))
 #define SMP_BURN            100u        /* loops for each page */
 
-static volatile uint32_t *lapic(uint32_t offset)
+/* volatile: a device register, or a page to be dirtied by each store */
+typedef volatile uint32_t SmpWord;
+
+static SmpWord *lapic(uint32_t offset)
 {
-    return (volatile uint32_t *)(LAPIC_ADDRESS + offset);
+    return (SmpWord *)(LAPIC_ADDRESS + offset);
 }
 
 static void send(uint32_t cpu, uint32_t command)
@@ -66,12 +69,13 @@ void smp_init(void)
 
 bool smp_start(uint32_t cpus)
 {
-    volatile uint8_t *trampoline = (volatile uint8_t *)TRAMPOLINE_ADDRESS;
+    uint8_t *trampoline = (uint8_t *)TRAMPOLINE_ADDRESS;
     uint32_t size = smp_trampoline_end - smp_trampoline;
 
     for (uint32_t i = 0; i < size; i++) {
         trampoline[i] = smp_trampoline[i];
     }
+    asm volatile("" : : : "memory");    /* before the others are started */
     *lapic(LAPIC_SPURIOUS) = LAPIC_ENABLE;
     for (uint32_t cpu = 1; cpu < cpus; cpu++) {
         send(cpu, ICR_INIT);
@@ -90,8 +94,7 @@ bool smp_start(uint32_t cpus)
 
 void smp_cpu_main(uint32_t cpu)
 {
-    volatile uint32_t *words =
-        (volatile uint32_t *)SMP_ADDRESS + cpu * SMP_PAGES * SMP_WORDS;
+    SmpWord *words = (SmpWord *)SMP_ADDRESS + cpu * SMP_PAGES * SMP_WORDS;
 
     platform_init_cpu();
     for (uint32_t value = 0;; value++) {

@@ -11,7 +11,7 @@ SERIES ?= 7.2
 # What is checked and counted: all of them, or the one that was asked for.
 ALL := $(shell cd patches && ls -d */BASE | sed 's,/BASE,,' | sort -V)
 CHECK_SERIES ?= $(if $(QEMU_SRC)$(filter-out file,$(origin SERIES)),$(SERIES),$(ALL))
-export SERIES CHECK_SERIES QEMU_SRC FORCE OFFSETS SIGNOFF JOBS
+export SERIES CHECK_SERIES WHOLE TEST_TIMEOUT_S QEMU_SRC FORCE OFFSETS SIGNOFF JOBS
 
 S := scripts
 BUILD := build

@@ -44,6 +44,12 @@
  */
 #define CREDIT_MAX_NS ((int64_t)CPU_THROTTLE_SLEEP_MAX_NS)
 
+/*
+ * A vCPU that executes less than this part of its slices is idle, and is left
+ * alone for as long as it could repay if it became busy.
+ */
+#define IDLE_DIVISOR 8
+
 /* Longer intervals say nothing more, and shorter ones cannot overflow. */
 #define INTERVAL_MAX_NS (10000LL * NS_PER_MS)
 
@@ -61,7 +67,7 @@ static int64_t worth_ns(unsigned permille, int64_t sleep_ns)
 int64_t cpu_throttle_pulse_sleep_ns(CpuThrottlePulse *pulse, unsigned permille,
                                     int64_t executed_ns, int64_t elapsed_ns)
 {
-    int64_t spread_ns, sleep_ns, slice_ns;
+    int64_t spread_ns, sleep_ns, slice_ns, reserve_ns = SLEEP_AIM_NS;
 
     permille = MIN(MAX(permille, 1), PERMILLE_MAX);
     executed_ns = clamp_ns(executed_ns, 0, INTERVAL_MAX_NS);
@@ -72,7 +78,11 @@ int64_t cpu_throttle_pulse_sleep_ns(CpuThrottlePulse *pulse, unsigned permille,
 
     sleep_ns = clamp_ns(pulse->owed_ns, 0, CPU_THROTTLE_SLEEP_MAX_NS);
     sleep_ns -= sleep_ns % SLEEP_UNIT_NS;
-    slice_ns = worth_ns(permille, SLEEP_AIM_NS - MIN(pulse->owed_ns, 0));
+    if (pulse->owed_ns == -CREDIT_MAX_NS &&
+        executed_ns < pulse->slice_ns / IDLE_DIVISOR) {
+        reserve_ns = OWED_MAX_NS;
+    }
+    slice_ns = worth_ns(permille, reserve_ns - MIN(pulse->owed_ns, 0));
     if (pulse->owed_ns >= sleep_ns + SLEEP_UNIT_NS) {
         slice_ns /= SLICE_IN_DEBT_DIVISOR;
     }

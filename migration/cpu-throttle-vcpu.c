@@ -31,7 +31,7 @@ static GArray *accounts;
 
 static unsigned throttle_permille;
 
-/* Sleep of all vCPUs together. */
+/* Sleep, mean over the vCPUs that there were at the time. */
 static uint64_t held_ns;
 
 static VcpuAccount *vcpu_account(CPUState *cpu)
@@ -49,6 +49,17 @@ static VcpuAccount *vcpu_account(CPUState *cpu)
 static bool vcpu_is_represented(CPUState *cpu)
 {
     return cpu != first_cpu && cpu->thread == first_cpu->thread;
+}
+
+static unsigned throttled_vcpus(void)
+{
+    unsigned vcpus = 0;
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        vcpus += !vcpu_is_represented(cpu);
+    }
+    return vcpus;
 }
 
 bool cpu_throttle_vcpu_clock_ns(CPUState *cpu, int64_t *clock_ns)
@@ -104,20 +115,35 @@ static int64_t vcpu_reckon_ns(CPUState *cpu, int64_t now_ns)
     return sleep_ns;
 }
 
-static void vcpu_sleep(CPUState *cpu, int64_t start_ns, int64_t sleep_ns)
+/* Whoever asks a vCPU for something must not have to wait until it wakes. */
+static void vcpu_do_work(CPUState *cpu)
 {
-    int64_t now_ns = start_ns;
-    int64_t left_ms = sleep_ns / SCALE_MS;
+    CPUState *other;
 
-    /* A kick ends a wait early, and may have been for another reason */
+    process_queued_cpu_work(cpu);
+    CPU_FOREACH(other) {
+        if (vcpu_is_represented(other)) {
+            process_queued_cpu_work(other);
+        }
+    }
+}
+
+static void vcpu_sleep(CPUState *cpu, int64_t sleep_ns)
+{
+    int64_t left_ms = sleep_ns / SCALE_MS;
+    int64_t start_ns, slept_ns = 0;
+
+    /* The kick that announced it may have been what ended the slice */
+    vcpu_do_work(cpu);
+    start_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
     while (left_ms > 0 && throttle_permille && !cpu->stop) {
         cpu_throttle_wait(cpu, left_ms);
-        process_queued_cpu_work(cpu);
-        now_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
-        left_ms = (start_ns + sleep_ns - now_ns) / SCALE_MS;
+        vcpu_do_work(cpu);
+        slept_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) - start_ns;
+        left_ms = (sleep_ns - slept_ns) / SCALE_MS;
     }
-    vcpu_account(cpu)->slept_ns += now_ns - start_ns;
-    held_ns += now_ns - start_ns;
+    vcpu_account(cpu)->slept_ns += slept_ns;
+    held_ns += slept_ns / MAX(throttled_vcpus(), 1);
 }
 
 static void vcpu_begin_slice(CPUState *cpu)
@@ -140,34 +166,40 @@ void cpu_throttle_vcpu(CPUState *cpu)
     if (!vcpu_slice_is_over(cpu, now_ns)) {
         return;
     }
-    vcpu_sleep(cpu, now_ns, vcpu_reckon_ns(cpu, now_ns));
+    vcpu_sleep(cpu, vcpu_reckon_ns(cpu, now_ns));
     if (throttle_permille) {
         vcpu_begin_slice(cpu);
+    }
+}
+
+/* Get them out of the guest, or out of their sleep. */
+static void kick_all(void)
+{
+    CPUState *cpu;
+
+    CPU_FOREACH(cpu) {
+        /* The thread of one that is being unplugged may be gone already */
+        if (cpu->created) {
+            qemu_cpu_kick(cpu);
+        }
     }
 }
 
 /* Nobody owes anything, and everybody comes by. */
 static void throttle_begin(void)
 {
-    CPUState *cpu;
-
-    CPU_FOREACH(cpu) {
-        vcpu_account(cpu)->thread_id = 0;
-        qemu_cpu_kick(cpu);
+    for (int i = 0; accounts && i < accounts->len; i++) {
+        g_array_index(accounts, VcpuAccount, i).thread_id = 0;
     }
+    kick_all();
 }
 
 static void throttle_end(void)
 {
-    CPUState *cpu;
-
     for (int i = 0; accounts && i < accounts->len; i++) {
         cpu_throttle_alarm_drop(&g_array_index(accounts, VcpuAccount, i).alarm);
     }
-    /* Wake those who sleep */
-    CPU_FOREACH(cpu) {
-        qemu_cpu_kick(cpu);
-    }
+    kick_all();
 }
 
 static void throttle_change(void)
@@ -200,13 +232,7 @@ unsigned cpu_throttle_get_permille(void)
 
 uint64_t cpu_throttle_get_held_ns(void)
 {
-    unsigned vcpus = 0;
-    CPUState *cpu;
-
-    CPU_FOREACH(cpu) {
-        vcpus += !vcpu_is_represented(cpu);
-    }
-    return held_ns / MAX(vcpus, 1);
+    return held_ns;
 }
 
 void cpu_throttle_reset_held(void)

@@ -17,7 +17,8 @@
  *         -> auto_converge_switchover_wanted()
  *
  * Everything needs the BQL, except auto_converge_switchover_wanted(), which
- * is for the migration thread.
+ * is for the migration thread; an answer from just before the decision costs it
+ * one more iteration.
  */
 
 #ifndef MIGRATION_AUTO_CONVERGE_CONTROL_H

@@ -6,17 +6,17 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Each vCPU looks after itself: its thread comes by cpu_throttle_vcpu()
- * whenever it has left the guest.  There it sleeps off what it owes
- * (cpu-throttle-pulse.h), and before it goes on it sets an alarm that gets it
- * out of the guest again at the end of its run slice.
+ * whenever it has left the guest for the loop of its accelerator.  There it
+ * sleeps off what it owes (cpu-throttle-pulse.h), and before it goes on it sets
+ * an alarm that gets it there again at the end of its run slice.
  *
  *     guest --- alarm, or any other exit ---> cpu_throttle_vcpu()
  *       ^                                       slice over? sleep as owed
  *       +------------ set the alarm ------------+
  *
- * An alarm is a timer of the host that signals the vCPU's thread; a thread
- * that the main loop had to wake first would run on for as long as the host is
- * busy with others.
+ * An alarm is, wherever possible, a timer of the host that signals the vCPU's
+ * thread.  If the main loop had to be scheduled first, the vCPU would run on for
+ * as long as the host is busy with others.
  *
  *     cpu-throttle.c          the interface that QEMU has always had; wiring
  *     cpu-throttle-vcpu.c     the above, and each vCPU's account
@@ -40,7 +40,7 @@ void cpu_throttle_set_permille(unsigned permille);
 /* The throttle in force, 0 to 999. */
 unsigned cpu_throttle_get_permille(void);
 
-/* Time for which vCPUs were held back, ns, mean over the vCPUs there are. */
+/* Time for which vCPUs were held back, ns, mean over the vCPUs. */
 uint64_t cpu_throttle_get_held_ns(void);
 
 /* Make cpu_throttle_get_held_ns() count from zero. */
@@ -52,7 +52,7 @@ void cpu_throttle_reset_held(void);
  */
 bool cpu_throttle_adapt(const AutoConvergeSample *sample);
 
-/* The vCPU's thread has left the guest. */
+/* For the vCPU's thread: it has left the guest. */
 void cpu_throttle_vcpu(CPUState *cpu);
 
 /* CPU time of the vCPU's thread, ns; false where the host cannot tell. */

@@ -148,6 +148,31 @@ static void test_modest(void)
     }
 }
 
+/*
+ * An idle vCPU is interrupted seldom.  Its slice is what the longest debt, 200
+ * ms, and its credit are worth, so that it repays all of it if it gets busy.
+ */
+static void test_idle(void)
+{
+    for (int i = 0; permilles[i] <= 990; i++) {
+        int64_t slice_ns = MIN(10 * NS_PER_MS, 250LL * NS_PER_MS *
+                               (1000 - permilles[i]) / permilles[i]);
+        CpuThrottlePulse pulse = {};
+
+        g_assert_cmpint(run(permilles[i], 0, (Ground) {}).interrupts, <,
+                        100LL * NS_PER_S / slice_ns + 100);
+
+        for (int j = 0; j < 3; j++) {
+            cpu_throttle_pulse_sleep_ns(&pulse, permilles[i], 0, NS_PER_S);
+        }
+        g_assert_cmpint(pulse.slice_ns, ==, slice_ns);
+        cpu_throttle_pulse_sleep_ns(&pulse, permilles[i], slice_ns, slice_ns);
+        g_assert_cmpint(pulse.owed_ns, ==, slice_ns * 1000 /
+                        (1000 - permilles[i]) - slice_ns -
+                        CPU_THROTTLE_SLEEP_MAX_NS);
+    }
+}
+
 /* After an idle second it may not run for longer than the credit is worth. */
 static void test_credit_bounded(void)
 {
@@ -213,6 +238,7 @@ int main(int argc, char **argv)
     g_test_add_func("/cpu-throttle/pulse/busy-host", test_busy_host);
     g_test_add_func("/cpu-throttle/pulse/sleep-bounded", test_sleep_bounded);
     g_test_add_func("/cpu-throttle/pulse/modest", test_modest);
+    g_test_add_func("/cpu-throttle/pulse/idle", test_idle);
     g_test_add_func("/cpu-throttle/pulse/credit-bounded", test_credit_bounded);
     g_test_add_func("/cpu-throttle/pulse/forgive", test_forgive);
     g_test_add_func("/cpu-throttle/pulse/total", test_total);

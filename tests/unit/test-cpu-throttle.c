@@ -6,8 +6,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Real threads, host timers and signals; what stands in for QEMU here is a
- * guest that counts, and a BQL.  A lost wake-up or a vCPU that is left asleep
- * shows as a test that does not end.
+ * guest that counts, and a BQL.  A vCPU that is left behind, or that no alarm
+ * gets out of the guest, shows as a test that does not end.
  */
 
 #include "qemu/osdep.h"
@@ -42,6 +42,8 @@ CpuThrottleAlarmKind cpu_throttle_alarm_kind(CPUState *cpu)
 
 void cpu_throttle_wait(CPUState *cpu, int timeout_ms)
 {
+    /* Nobody waits for a vCPU that goes to sleep */
+    g_assert_true(QSIMPLEQ_EMPTY(&cpu->work_list));
     qemu_cond_timedwait(cpu->halt_cond, &bql, timeout_ms);
 }
 

@@ -369,8 +369,6 @@ static void test_jump(void)
     set_int(m.from.qts, "cpu-throttle-increment", 1);
     migration_begin(&m);
     info = next_event(m.from.qts);
-    g_assert_cmpstr(qdict_get_str(info, "phase"), ==, "throttle");
-    g_assert_cmpstr(qdict_get_str(info, "reason"), ==, "engage");
     g_assert_cmpfloat(qdict_get_double(info, "throttle"), >, 20);
     qobject_unref(info);
     assert_migrated(&m);
@@ -388,7 +386,6 @@ static void test_open_loop(void)
 
     migration_begin(&m);
     info = next_event(m.from.qts);
-    g_assert_cmpstr(qdict_get_str(info, "reason"), ==, "engage");
     g_assert_cmpfloat(qdict_get_double(info, "throttle"), >,
                       THROTTLE_OPEN_LOOP);
     qobject_unref(info);
@@ -441,8 +438,7 @@ static void test_fallback(void)
     g_assert_cmpfloat(qdict_get_double(info, "throttle"), ==,
                       CEILING_PATHOLOGICAL);
     qobject_unref(info);
-    info = next_event(m.from.qts);
-    g_assert_cmpstr(qdict_get_str(info, "phase"), ==, "fallback");
+    info = wait_event(m.from.qts, "phase", "fallback");
     g_assert_cmpstr(qdict_get_str(info, "reason"), ==, "stop-and-copy");
     qobject_unref(info);
     assert_migrated(&m);
@@ -539,7 +535,8 @@ static void begin_until(Migration *m, const char *phase)
     if (!strcmp(phase, "throttle")) {
         *m = migration_prepare(GUEST_MIDDLE);
         migration_begin(m);
-        pass_event(m->from.qts, "phase", "throttle");
+        /* The first; on a busy host the guest may look as if it was futile */
+        qobject_unref(next_event(m->from.qts));
         return;
     }
     *m = migration_prepare(GUEST_PATHOLOGICAL);

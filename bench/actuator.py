@@ -11,13 +11,12 @@ guest stands still, and what being throttled costs it.
 import argparse
 import json
 import os
-import signal
 import sys
 import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import List, Optional, Type
 
 from migbench.debugger import Actuator, find_actuator, set_throttle
@@ -25,6 +24,7 @@ from migbench.errors import BenchError
 from migbench.machine import Machine, MachineConfig, use_qemu_python
 from migbench.points import (LEGEND, Measurement, Point, actuator_table,
                              make_points, run_share, tsv)
+from migbench.program import run_program
 from migbench.watch import ProgressMap, Watch, pause_and_watch, watch
 
 THROTTLES = '10,20,30,40,50,60,70,80,90,95,99,99.5'
@@ -218,30 +218,16 @@ def write(arguments: argparse.Namespace, measurements: List[Measurement],
     print(f'written: {base}.tsv, {base}.json')
 
 
-def terminate(signum: int, frame: Optional[FrameType]) -> None:
-    """Let the context managers clean up."""
-    sys.exit(128 + signum)
-
-
 def main() -> int:
     """Program."""
-    signal.signal(signal.SIGTERM, terminate)
-    signal.signal(signal.SIGHUP, terminate)
     arguments = parse_arguments()
-    try:
-        use_qemu_python(arguments.qemu_python)
-        measurements = measure_all(arguments)
-        points = make_points(measurements)
-        print(f'{actuator_table(points)}\n\n{LEGEND}\n')
-        write(arguments, measurements, points)
-        return 0
-    except BenchError as exc:
-        print(f'actuator: {exc}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print('\nactuator: interrupted', file=sys.stderr)
-        return 130
+    use_qemu_python(arguments.qemu_python)
+    measurements = measure_all(arguments)
+    points = make_points(measurements)
+    print(f'{actuator_table(points)}\n\n{LEGEND}\n')
+    write(arguments, measurements, points)
+    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_program('actuator', main))

@@ -10,21 +10,19 @@ The demonstration: migrate the same guest over the same link, with stock QEMU
 import argparse
 import json
 import os
-import signal
 import sys
 import tempfile
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any, Dict, List, Optional, Tuple
 
 from migbench.display import Progress, table
-from migbench.errors import BenchError
 from migbench.figures import Figures, baseline_rate, figures
 from migbench.link import Link, make_link, namespaces_possible
 from migbench.lost import always_busy
 from migbench.machine import use_qemu_python
 from migbench.migrate import Migration, Plan, Run
 from migbench.plot import plot
+from migbench.program import run_program
 
 DOWNTIME_LIMIT_MS = 300
 PAGE_BYTES = 4096
@@ -238,24 +236,6 @@ def demonstrate(arguments: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
-def terminate(signum: int, frame: Optional[FrameType]) -> None:
-    """Let the context managers clean up."""
-    sys.exit(128 + signum)
-
-
-def main() -> int:
-    """Program."""
-    signal.signal(signal.SIGTERM, terminate)
-    signal.signal(signal.SIGHUP, terminate)
-    try:
-        return demonstrate(parse_arguments())
-    except BenchError as exc:
-        print(f'demo: {exc}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print('\ndemo: interrupted', file=sys.stderr)
-        return 130
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    given = parse_arguments()
+    sys.exit(run_program('demo', lambda: demonstrate(given)))

@@ -15,8 +15,8 @@
  *       +------------ set the alarm ------------+
  *
  * An alarm is, wherever possible, a timer of the host that signals the vCPU's
- * thread.  If the main loop had to be scheduled first, the vCPU would run on for
- * as long as the host is busy with others.
+ * thread.  If the main loop had to be scheduled first, the vCPU would run on
+ * for as long as the host is busy with others.
  *
  *     cpu-throttle.c          the interface that QEMU has always had; wiring
  *     cpu-throttle-vcpu.c     the above, and each vCPU's account

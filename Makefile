@@ -76,6 +76,7 @@ demo: build guest
 	    --qemu-python $(TREE)/python --out $(BUILD)/demo-$(SERIES)
 
 .PHONY: bench-actuator
+bench-actuator: export WANT := gdb
 bench-actuator: build guest
 	@python3 bench/actuator.py --stock $(STOCK) --patched $$($S/build where) \
 	    --guest $(GUEST)/workload.elf --qemu-python $(TREE)/python \

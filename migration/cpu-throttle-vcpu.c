@@ -1,5 +1,5 @@
 /*
- * CPU throttle: each vCPU looks after itself
+ * CPU throttle: the vCPUs under it
  *
  * Copyright (c) 2026 the auto-converge authors
  *
@@ -11,60 +11,65 @@
 #include "qemu/thread.h"
 #include "qemu/timer.h"
 #include "migration/cpu-throttle-actuator.h"
-#include "migration/cpu-throttle-pulse.h"
+#include "migration/cpu-throttle-slice.h"
 
 #define PERMILLE_MAX 999
 
-/* Times are of QEMU_CLOCK_REALTIME. */
+/* A vCPU that executes less than this part of the time is idle. */
+#define IDLE_DIVISOR 8
+
+/* Its timer was not what ended a slice that lasted longer by this factor. */
+#define LATE_FACTOR 2
+
+#if defined(CONFIG_POSIX) && defined(_POSIX_THREAD_CPUTIME) && \
+    _POSIX_THREAD_CPUTIME >= 0
+#define HAVE_THREAD_CLOCK 1
+#endif
+
+/* The throttle; serial is another one after each change, and never 0. */
+static struct {
+    unsigned permille;
+    unsigned serial;
+    CpuThrottleRhythm rhythm;
+    unsigned vcpus;        /* that are throttled, each by itself */
+    uint64_t held_ns;      /* sleep, sum over the vCPUs / vcpus */
+} throttle;
+
+/*
+ * A vCPU, or all of them where one thread runs all.  It belongs to the thread,
+ * whose signal handler reads it while it is @armed.  Times are of
+ * QEMU_CLOCK_REALTIME.
+ */
 typedef struct VcpuAccount {
-    CpuThrottlePulse pulse;
-    CpuThrottleAlarm alarm;
-    int thread_id;         /* of this vCPU, in this throttling; 0: nobody */
-    int64_t looked_ns;     /* when it last came by with its slice over */
-    int64_t clock_ns;      /* CPU clock then */
-    int64_t due_ns;        /* when the present slice is over */
-    int64_t slept_ns;      /* in all */
+    unsigned serial;          /* the throttle that this is of; 0: of none */
+    CpuThrottleRhythm rhythm;
+    CpuThrottleSlice slice;
+    int64_t charged_ns;       /* when it was charged last */
+    int64_t charged_clock_ns; /* its CPU clock then */
+    int64_t due_ns;           /* when its slice is over, if it runs */
+    int64_t slept_ns;         /* in all */
+    bool idle;                /* in the guest; its executed time is timed */
+    bool armed;
 } VcpuAccount;
 
-/* By cpu_index. */
-static GArray *accounts;
+static __thread VcpuAccount self;
 
-static unsigned throttle_permille;
-
-/* Sleep, mean over the vCPUs that there were at the time. */
-static uint64_t held_ns;
-
-static VcpuAccount *vcpu_account(CPUState *cpu)
+static bool shares_thread(CPUState *cpu)
 {
-    if (!accounts) {
-        accounts = g_array_new(false, true, sizeof(VcpuAccount));
-    }
-    if (cpu->cpu_index >= accounts->len) {
-        g_array_set_size(accounts, cpu->cpu_index + 1);
-    }
-    return &g_array_index(accounts, VcpuAccount, cpu->cpu_index);
+    CPUState *other = cpu == first_cpu ? CPU_NEXT(cpu) : first_cpu;
+
+    return other && other->thread == cpu->thread;
 }
 
 /* Where one thread runs all vCPUs, the first of them stands for them all. */
-static bool vcpu_is_represented(CPUState *cpu)
+static bool is_represented(CPUState *cpu)
 {
-    return cpu != first_cpu && cpu->thread == first_cpu->thread;
-}
-
-static unsigned throttled_vcpus(void)
-{
-    unsigned vcpus = 0;
-    CPUState *cpu;
-
-    CPU_FOREACH(cpu) {
-        vcpus += !vcpu_is_represented(cpu);
-    }
-    return vcpus;
+    return cpu != first_cpu && shares_thread(cpu);
 }
 
 bool cpu_throttle_vcpu_clock_ns(CPUState *cpu, int64_t *clock_ns)
 {
-#if defined(CONFIG_POSIX) && defined(_POSIX_THREAD_CPUTIME)
+#ifdef HAVE_THREAD_CLOCK
     clockid_t clock;
     struct timespec ts;
 
@@ -78,99 +83,181 @@ bool cpu_throttle_vcpu_clock_ns(CPUState *cpu, int64_t *clock_ns)
     return false;
 }
 
+static int64_t now_ns(void)
+{
+    return qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+}
+
 /* Without a CPU clock, all the time that it did not sleep counts. */
-static int64_t vcpu_clock_ns(CPUState *cpu, const VcpuAccount *account)
+static int64_t own_clock_ns(void)
 {
-    int64_t clock_ns;
+#ifdef HAVE_THREAD_CLOCK
+    struct timespec ts;
 
-    return cpu_throttle_vcpu_clock_ns(cpu, &clock_ns) ? clock_ns :
-           qemu_clock_get_ns(QEMU_CLOCK_REALTIME) - account->slept_ns;
-}
-
-/* Also when it has had none: the account may be that of one unplugged. */
-static bool vcpu_slice_is_over(CPUState *cpu, int64_t now_ns)
-{
-    VcpuAccount *account = vcpu_account(cpu);
-
-    return account->thread_id != cpu->thread_id || now_ns >= account->due_ns;
-}
-
-/* Its slice is over: what does it owe? */
-static int64_t vcpu_reckon_ns(CPUState *cpu, int64_t now_ns)
-{
-    VcpuAccount *account = vcpu_account(cpu);
-    int64_t clock_ns = vcpu_clock_ns(cpu, account);
-    bool begun = account->thread_id == cpu->thread_id;
-    int64_t sleep_ns;
-
-    if (!begun) {
-        cpu_throttle_pulse_forgive(&account->pulse);
+    if (!clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts)) {
+        return ts.tv_sec * NANOSECONDS_PER_SECOND + ts.tv_nsec;
     }
-    sleep_ns = cpu_throttle_pulse_sleep_ns(&account->pulse, throttle_permille,
-        begun ? clock_ns - account->clock_ns : 0,
-        begun ? now_ns - account->looked_ns : 0);
-    account->thread_id = cpu->thread_id;
-    account->looked_ns = now_ns;
-    account->clock_ns = clock_ns;
-    return sleep_ns;
+#endif
+    return now_ns() - self.slept_ns;
 }
+
+/* ---- the account ---- */
+
+/* One that was idle may be so no more: whoever is here is about to run. */
+static bool account_is_due(void)
+{
+    return self.idle || now_ns() >= self.due_ns;
+}
+
+static void account_start(void)
+{
+    self.serial = throttle.serial;
+    self.rhythm = throttle.rhythm;
+    self.charged_ns = now_ns();
+    self.charged_clock_ns = own_clock_ns();
+    self.idle = false;
+    cpu_throttle_slice_start(&self.slice, &self.rhythm, self.charged_ns);
+}
+
+/*
+ * Does it wait for an event inside of the guest?  When the timer has found it
+ * so, and not when it slept, or waited where no timer looks at it.
+ */
+static bool looks_idle(int64_t executed_ns, int64_t now)
+{
+    int64_t elapsed_ns = now - self.charged_ns;
+    int64_t planned_ns = self.due_ns - self.charged_ns;
+
+    return executed_ns < elapsed_ns / IDLE_DIVISOR &&
+           elapsed_ns < planned_ns * LATE_FACTOR;
+}
+
+static void account_charge(void)
+{
+    int64_t now = now_ns();
+    int64_t clock_ns = own_clock_ns();
+    int64_t executed_ns = clock_ns - self.charged_clock_ns;
+
+    self.idle = looks_idle(executed_ns, now);
+    self.charged_ns = now;
+    self.charged_clock_ns = clock_ns;
+    cpu_throttle_slice_charge(&self.slice, &self.rhythm, executed_ns, now);
+}
+
+static int64_t account_sleep_ns(void)
+{
+    return cpu_throttle_slice_sleep_ns(&self.slice, &self.rhythm,
+                                       self.charged_ns);
+}
+
+/* It runs on, until its slice is over. */
+static void account_arm(CPUState *cpu)
+{
+    int64_t run_ns = cpu_throttle_slice_run_ns(&self.slice, &self.rhythm,
+                                               self.charged_ns);
+
+    self.due_ns = self.charged_ns + run_ns;
+    cpu_throttle_timer_set(cpu, run_ns, self.idle);
+}
+
+/*
+ * For the vCPU's thread, wherever it is: so while the account is not @armed,
+ * or of a throttle that is no more, this is left to cpu_throttle_vcpu().
+ */
+bool cpu_throttle_vcpu_expired(CPUState *cpu)
+{
+    if (!self.armed || self.serial != qatomic_read(&throttle.serial)) {
+        return true;
+    }
+    account_charge();
+    if (account_sleep_ns()) {
+        return true;
+    }
+    account_arm(cpu);
+    return false;
+}
+
+/* ---- the vCPU's thread ---- */
 
 /* Whoever asks a vCPU for something must not have to wait until it wakes. */
-static void vcpu_do_work(CPUState *cpu)
+static void do_work(CPUState *cpu)
 {
     CPUState *other;
 
     process_queued_cpu_work(cpu);
-    CPU_FOREACH(other) {
-        if (vcpu_is_represented(other)) {
-            process_queued_cpu_work(other);
+    if (shares_thread(cpu)) {
+        CPU_FOREACH(other) {
+            if (is_represented(other)) {
+                process_queued_cpu_work(other);
+            }
         }
     }
 }
 
-static void vcpu_sleep(CPUState *cpu, int64_t sleep_ns)
+static void sleep_once(CPUState *cpu, int64_t sleep_ns)
 {
-    int64_t left_ms = sleep_ns / SCALE_MS;
-    int64_t start_ns, slept_ns = 0;
+    int64_t start_ns = now_ns();
+    int64_t slept_ns;
 
-    /* The kick that announced it may have been what ended the slice */
-    vcpu_do_work(cpu);
-    start_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
-    while (left_ms > 0 && throttle_permille && !cpu->stop) {
-        cpu_throttle_wait(cpu, left_ms);
-        vcpu_do_work(cpu);
-        slept_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) - start_ns;
-        left_ms = (sleep_ns - slept_ns) / SCALE_MS;
-    }
-    vcpu_account(cpu)->slept_ns += slept_ns;
-    held_ns += slept_ns / MAX(throttled_vcpus(), 1);
+    cpu_throttle_wait(cpu, DIV_ROUND_UP(sleep_ns, SCALE_MS));
+    slept_ns = now_ns() - start_ns;
+    self.slept_ns += slept_ns;
+    throttle.held_ns += slept_ns / throttle.vcpus;
 }
 
-static void vcpu_begin_slice(CPUState *cpu)
+/* Sleep for as long as the account says, and until the next vCPU stop. */
+static void sleep_as_owed(CPUState *cpu)
 {
-    VcpuAccount *account = vcpu_account(cpu);
+    int64_t sleep_ns;
 
-    account->due_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) +
-                      account->pulse.slice_ns;
-    cpu_throttle_alarm_set(&account->alarm, cpu, account->pulse.slice_ns);
+    /* The kick that announced it may have been what ended the slice */
+    do_work(cpu);
+    while (throttle.permille && !cpu->stop) {
+        if (self.serial != throttle.serial) {
+            account_start();
+        }
+        sleep_ns = account_sleep_ns();
+        if (!sleep_ns) {
+            break;
+        }
+        sleep_once(cpu, sleep_ns);
+        do_work(cpu);
+        account_charge();
+    }
 }
 
 void cpu_throttle_vcpu(CPUState *cpu)
 {
-    int64_t now_ns;
+    bool current = self.serial == throttle.serial;
 
-    if (!throttle_permille || cpu->stopped || vcpu_is_represented(cpu)) {
+    if ((!throttle.permille && !self.serial) || is_represented(cpu) ||
+        cpu->stopped || (current && throttle.permille && !account_is_due())) {
         return;
     }
-    now_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
-    if (!vcpu_slice_is_over(cpu, now_ns)) {
-        return;
+    self.armed = false;
+    barrier();
+    if (current) {
+        account_charge();
     }
-    vcpu_sleep(cpu, vcpu_reckon_ns(cpu, now_ns));
-    if (throttle_permille) {
-        vcpu_begin_slice(cpu);
+    sleep_as_owed(cpu);
+    if (!throttle.permille) {
+        cpu_throttle_vcpu_gone();
+    } else if (self.serial == throttle.serial) {
+        account_arm(cpu);
+        barrier();
+        self.armed = true;
     }
 }
+
+void cpu_throttle_vcpu_gone(void)
+{
+    self.armed = false;
+    barrier();
+    cpu_throttle_timer_drop();
+    self.serial = 0;
+}
+
+/* ---- the throttle ---- */
 
 /* Get them out of the guest, or out of their sleep. */
 static void kick_all(void)
@@ -185,57 +272,43 @@ static void kick_all(void)
     }
 }
 
-/* Nobody owes anything, and everybody comes by. */
-static void throttle_begin(void)
+static unsigned count_throttled(void)
 {
-    for (int i = 0; accounts && i < accounts->len; i++) {
-        g_array_index(accounts, VcpuAccount, i).thread_id = 0;
-    }
-    kick_all();
-}
+    unsigned vcpus = 0;
+    CPUState *cpu;
 
-static void throttle_end(void)
-{
-    for (int i = 0; accounts && i < accounts->len; i++) {
-        cpu_throttle_alarm_drop(&g_array_index(accounts, VcpuAccount, i).alarm);
+    CPU_FOREACH(cpu) {
+        vcpus += !is_represented(cpu);
     }
-    kick_all();
-}
-
-static void throttle_change(void)
-{
-    for (int i = 0; accounts && i < accounts->len; i++) {
-        cpu_throttle_pulse_forgive(
-            &g_array_index(accounts, VcpuAccount, i).pulse);
-    }
+    return MAX(vcpus, 1);
 }
 
 void cpu_throttle_set_permille(unsigned permille)
 {
-    unsigned before = throttle_permille;
-
     permille = MIN(permille, PERMILLE_MAX);
-    qatomic_set(&throttle_permille, permille);
-    if (permille && !before) {
-        throttle_begin();
-    } else if (before && !permille) {
-        throttle_end();
-    } else if (permille != before) {
-        throttle_change();
+    if (permille == throttle.permille) {
+        return;
     }
+    throttle.vcpus = count_throttled();
+    if (permille) {
+        throttle.rhythm = cpu_throttle_rhythm(permille, now_ns());
+    }
+    qatomic_set(&throttle.serial, MAX(throttle.serial + 1, 1));
+    qatomic_set(&throttle.permille, permille);
+    kick_all();
 }
 
 unsigned cpu_throttle_get_permille(void)
 {
-    return qatomic_read(&throttle_permille);
+    return qatomic_read(&throttle.permille);
 }
 
 uint64_t cpu_throttle_get_held_ns(void)
 {
-    return held_ns;
+    return throttle.held_ns;
 }
 
 void cpu_throttle_reset_held(void)
 {
-    held_ns = 0;
+    throttle.held_ns = 0;
 }

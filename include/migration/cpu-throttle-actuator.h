@@ -5,25 +5,25 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Each vCPU looks after itself: its thread comes by cpu_throttle_vcpu()
- * whenever it has left the guest for the loop of its accelerator.  There it
- * sleeps off what it owes (cpu-throttle-pulse.h), and before it goes on it sets
- * an alarm that gets it there again at the end of its run slice.
+ * The thread of each vCPU calls cpu_throttle_vcpu() whenever it has left the
+ * guest for the loop of its accelerator.  When its run slice is over
+ * (cpu-throttle-slice.h), it sleeps there until the next period begins; before
+ * it goes on, it sets a timer that gets it there again at the end of the slice.
  *
- *     guest --- alarm, or any other exit ---> cpu_throttle_vcpu()
- *       ^                                       slice over? sleep as owed
- *       +------------ set the alarm ------------+
+ *     guest --- timer, or any other exit ---> cpu_throttle_vcpu()
+ *       ^                                       slice over? sleep
+ *       +------------ set the timer ------------+
  *
- * An alarm is, wherever possible, a timer of the host that signals the vCPU's
- * thread.  If the main loop had to be scheduled first, the vCPU would run on
- * for as long as the host is busy with others.
+ * A thread needs to know only its own account and the rhythm that all have in
+ * common, so nothing here walks over the vCPUs but a change of the throttle.
  *
  *     cpu-throttle.c          the interface that QEMU has always had; wiring
  *     cpu-throttle-vcpu.c     the above, and each vCPU's account
- *     cpu-throttle-alarm.c    the alarms
- *     cpu-throttle-pulse.c    arithmetic
+ *     cpu-throttle-timer.c    the timers
+ *     cpu-throttle-slice.c    arithmetic
  *
- * All of this needs the BQL, except cpu_throttle_get_permille().
+ * All of this needs the BQL, except cpu_throttle_get_permille() and
+ * cpu_throttle_vcpu_expired().
  */
 
 #ifndef MIGRATION_CPU_THROTTLE_ACTUATOR_H
@@ -40,7 +40,10 @@ void cpu_throttle_set_permille(unsigned permille);
 /* The throttle in force, 0 to 999. */
 unsigned cpu_throttle_get_permille(void);
 
-/* Time for which vCPUs were held back, ns, mean over the vCPUs. */
+/*
+ * Time for which vCPUs were held back, ns: mean over the vCPUs that there were
+ * when the throttle was set.  A sleep counts when it is over.
+ */
 uint64_t cpu_throttle_get_held_ns(void);
 
 /* Make cpu_throttle_get_held_ns() count from zero. */
@@ -55,38 +58,46 @@ bool cpu_throttle_adapt(const AutoConvergeSample *sample);
 /* For the vCPU's thread: it has left the guest. */
 void cpu_throttle_vcpu(CPUState *cpu);
 
+/* For the vCPU's thread: no signal of the throttle comes after this. */
+void cpu_throttle_vcpu_gone(void);
+
 /* CPU time of the vCPU's thread, ns; false where the host cannot tell. */
 bool cpu_throttle_vcpu_clock_ns(CPUState *cpu, int64_t *clock_ns);
 
-/* How an alarm gets a vCPU's thread out of the guest */
-typedef enum CpuThrottleAlarmKind {
-    CPU_THROTTLE_ALARM_KICK,   /* the main loop kicks the vCPU */
-    CPU_THROTTLE_ALARM_SIGNAL, /* SIG_IPI; the accelerator has a handler */
-    CPU_THROTTLE_ALARM_EXIT,   /* SIG_IPI; its handler is cpu_exit() */
-} CpuThrottleAlarmKind;
-
-/* Of one vCPU; all zero at the start. */
-typedef struct CpuThrottleAlarm {
-    int thread_id;        /* whom @signal_timer signals; 0: nobody */
-#ifdef CONFIG_LINUX
-    timer_t signal_timer;
-#endif
-    QEMUTimer *kick_timer;
-} CpuThrottleAlarm;
-
-/* Let the calling thread, @cpu's, leave the guest in @delay_ns. */
-void cpu_throttle_alarm_set(CpuThrottleAlarm *alarm, CPUState *cpu,
-                            int64_t delay_ns);
-
-/* Give back what it holds. */
-void cpu_throttle_alarm_drop(CpuThrottleAlarm *alarm);
+/*
+ * How the end of a slice gets a vCPU's thread out of the guest.  The main loop
+ * would have to be scheduled first, and on a busy host the vCPU would run on
+ * until then, so that it is the last resort.
+ */
+typedef enum CpuThrottleTimerKind {
+    CPU_THROTTLE_TIMER_KICK,   /* the main loop kicks the vCPU */
+    CPU_THROTTLE_TIMER_SIGNAL, /* SIG_IPI; the accelerator has a handler */
+    CPU_THROTTLE_TIMER_EXIT,   /* SIG_IPI; its handler calls cpu_exit() */
+} CpuThrottleTimerKind;
 
 /*
- * cpu-throttle.c, for the files above: which alarm the accelerator needs, and
+ * Let the calling thread, @cpu's, leave the guest: after @run_ns; or, where it
+ * is @idle, once it has executed for that long, so that nothing wakes it while
+ * it does not.  Hosts that cannot tell look again after a tenth of a second.
+ * It replaces the timer that was set before.
+ */
+void cpu_throttle_timer_set(CPUState *cpu, int64_t run_ns, bool idle);
+
+/* Give back what the calling thread's timers hold. */
+void cpu_throttle_timer_drop(void);
+
+/*
+ * Signal handler of CPU_THROTTLE_TIMER_EXIT: has the vCPU to leave the guest?
+ * If there is something left of its slice, the timer is set again.
+ */
+bool cpu_throttle_vcpu_expired(CPUState *cpu);
+
+/*
+ * cpu-throttle.c, for the files above: which timer the accelerator needs, and
  * a wait of up to @timeout_ms which gives the BQL to others meanwhile and ends
  * early when the vCPU is kicked.
  */
-CpuThrottleAlarmKind cpu_throttle_alarm_kind(CPUState *cpu);
+CpuThrottleTimerKind cpu_throttle_timer_kind(CPUState *cpu);
 void cpu_throttle_wait(CPUState *cpu, int timeout_ms);
 
 #endif /* MIGRATION_CPU_THROTTLE_ACTUATOR_H */

@@ -7,53 +7,72 @@
  */
 
 #include "qemu/osdep.h"
-#include "migration/cpu-throttle-pulse.h"
+#include "migration/cpu-throttle-slice.h"
 #include "ac-actuator.h"
 
 #define NS_PER_S 1000000000LL
+#define NS_PER_MS 1000000LL
 
-/* The first slice is free; from then on it is settled. */
-#define SETTLED_NS (NS_PER_S / 10)
-
-/* Long enough for what is left of the last pulse not to show */
-#define END_NS (10 * NS_PER_S)
+/* Long enough for what is left of the last slice not to show */
+#define END_NS (20 * NS_PER_S)
 
 /* Stock lets a vCPU run for so long in each period, and sleeps the rest. */
 #define STOCK_SLICE_S 0.01
 
-AcActuator ac_actuator_pulsed(unsigned permille, double late_s)
+AcActuator ac_actuator_none(void)
 {
-    AcActuator settled = { .run_share = 1 };
-    CpuThrottlePulse pulse = { 0 };
+    return (AcActuator) { .run_share = 1 };
+}
+
+/* Sleeps are of whole ms, as QemuCond waits. */
+static int64_t whole_ms_ns(int64_t ns)
+{
+    return (ns + NS_PER_MS - 1) / NS_PER_MS * NS_PER_MS;
+}
+
+AcActuator ac_actuator_sliced(unsigned permille, double late_s)
+{
+    CpuThrottleRhythm rhythm = cpu_throttle_rhythm(permille, 0);
     int64_t late_ns = late_s * NS_PER_S;
-    int64_t now_ns = 0, executed_ns = 0, elapsed_ns = 0;
-    int64_t settled_run_ns = 0, settled_all_ns = 0;
+    int64_t now_ns = 0, executed_ns = 0, longest_ns = 0, sleeps = 0;
+    CpuThrottleSlice slice;
 
-    while (permille && now_ns < END_NS) {
-        int64_t sleep_ns = cpu_throttle_pulse_sleep_ns(&pulse, permille,
-                                                       executed_ns,
-                                                       elapsed_ns);
-
-        executed_ns = pulse.slice_ns + late_ns;
-        elapsed_ns = sleep_ns + executed_ns;
-        now_ns += elapsed_ns;
-        if (now_ns > SETTLED_NS) {
-            settled_run_ns += executed_ns;
-            settled_all_ns += elapsed_ns;
-            settled.run_share = (double)settled_run_ns / settled_all_ns;
-        }
-        settled.longest_sleep_s = MAX(settled.longest_sleep_s,
-                                      (double)sleep_ns / NS_PER_S);
+    if (!permille) {
+        return ac_actuator_none();
     }
-    return settled;
+    cpu_throttle_slice_start(&slice, &rhythm, now_ns);
+    while (now_ns < END_NS) {
+        int64_t run_ns = cpu_throttle_slice_run_ns(&slice, &rhythm, now_ns) +
+                         late_ns;
+        int64_t sleep_ns;
+
+        now_ns += run_ns;
+        executed_ns += run_ns;
+        cpu_throttle_slice_charge(&slice, &rhythm, run_ns, now_ns);
+        sleep_ns = whole_ms_ns(cpu_throttle_slice_sleep_ns(&slice, &rhythm,
+                                                           now_ns));
+        now_ns += sleep_ns;
+        sleeps += sleep_ns > 0;
+        longest_ns = MAX(longest_ns, sleep_ns);
+        cpu_throttle_slice_charge(&slice, &rhythm, 0, now_ns);
+    }
+    return (AcActuator) {
+        .run_share = (double)executed_ns / now_ns,
+        .slice_s = (double)executed_ns / MAX(sleeps, 1) / NS_PER_S,
+        .longest_sleep_s = (double)longest_ns / NS_PER_S,
+    };
 }
 
 AcActuator ac_actuator_stock(unsigned permille)
 {
     double throttle = permille / 1000.0;
 
+    if (!permille) {
+        return ac_actuator_none();
+    }
     return (AcActuator) {
         .run_share = 1 - throttle,
+        .slice_s = STOCK_SLICE_S,
         .longest_sleep_s = STOCK_SLICE_S * throttle / (1 - throttle),
     };
 }

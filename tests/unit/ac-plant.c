@@ -107,37 +107,64 @@ double ac_plant_stop_s(const AcPlant *plant)
     return plant->remaining_bytes / ac_plant_drain_bps(plant);
 }
 
+/* What a vCPU gets done of @run, of which each slice costs a part. */
+static double useful_share(const AcGuest *guest, const AcActuator *actuator,
+                           double run)
+{
+    bool held = run >= actuator->run_share && actuator->slice_s > 0;
+
+    return held ? run * fmax(0, 1 - guest->slice_cost_s / actuator->slice_s) :
+                  run;
+}
+
+/* Of what it wants to, the share that the guest gets done. */
+static double done_share(const AcGuest *guest, const AcActuator *actuator,
+                         double activity, double *busiest)
+{
+    double alone = 0, all = 0, least = 1, product = 1;
+    unsigned i;
+
+    *busiest = 0;
+    for (i = 0; i < guest->vcpu_count; i++) {
+        const AcVcpu *vcpu = &guest->vcpus[i];
+        double demand = vcpu->demand * activity;
+        double run = fmin(demand, actuator->run_share);
+        double done = demand > 0 ?
+                      useful_share(guest, actuator, run) / demand : 1;
+
+        alone += vcpu->write_share * done;
+        all += vcpu->write_share;
+        least = fmin(least, done);
+        product *= done;
+        *busiest = fmax(*busiest, run);
+    }
+    alone = all > 0 ? alone / all : 1;
+    return (1 - guest->interlock) * alone +
+           guest->interlock * (actuator->own_phases ? product : least);
+}
+
 /* The guest executes for @slice_s in which nothing changes. */
 static void run_guest(AcPlant *plant, AcPass *pass, double slice_s,
-                      double run_share)
+                      const AcActuator *actuator)
 {
     const AcGuest *guest = plant->guest;
     double activity = step_factor(guest->activity, guest->activity_count,
                                   plant->now_s);
-    double done = 0, wanted = 0, busiest = 0;
+    double busiest, done = done_share(guest, actuator, activity, &busiest);
     unsigned i;
 
-    for (i = 0; i < guest->vcpu_count; i++) {
-        const AcVcpu *vcpu = &guest->vcpus[i];
-        double demand = vcpu->demand * activity;
-        double run = fmin(demand, run_share);
-
-        done += vcpu->write_share * run / vcpu->demand;
-        wanted += vcpu->write_share * activity;
-        busiest = fmax(busiest, run);
-    }
     for (i = 0; i < guest->region_count; i++) {
         plant->written_bytes[i] += guest->regions[i].write_bps * done *
-                                   slice_s;
+                                   activity * slice_s;
     }
-    plant->lost_s += wanted > 0 ? slice_s * (1 - done / wanted) : 0;
+    plant->lost_s += activity > 0 ? slice_s * (1 - done) : 0;
     plant->now_s += slice_s;
     pass->run_s += slice_s * busiest;
     pass->elapsed_s += slice_s;
 }
 
 static void drain(AcPlant *plant, AcPass *pass, double until_bytes,
-                  double run_share)
+                  const AcActuator *actuator)
 {
     while (plant->remaining_bytes > until_bytes) {
         double bps = ac_plant_drain_bps(plant);
@@ -152,7 +179,7 @@ static void drain(AcPlant *plant, AcPass *pass, double until_bytes,
                                  plant->remaining_bytes - bytes;
         pass->drained_bytes += bytes;
         pass->wire_bytes += bytes * page_cost(plant);
-        run_guest(plant, pass, slice_s, run_share);
+        run_guest(plant, pass, slice_s, actuator);
     }
 }
 
@@ -182,24 +209,25 @@ static double measured_share(const AcPlant *plant)
            jitter_at(plant->link->seed, plant->now_s * 1000);
 }
 
-AcPass ac_plant_pass(AcPlant *plant, double run_share)
+AcPass ac_plant_pass(AcPlant *plant, const AcActuator *actuator)
 {
     AcPass pass = { 0 };
+    AcActuator leaky = *actuator;
     double drain_bps = ac_plant_drain_bps(plant);
     double left = fmin(plant->remaining_bytes - drain_bps * BURST_S,
                        drain_bps * fmax(plant->downtime_s - BURST_S, 0));
     double sync_s;
 
-    if (run_share < 1) {
-        run_share = fmin(1, run_share + plant->guest->leak);
+    if (leaky.run_share < 1) {
+        leaky.run_share = fmin(1, leaky.run_share + plant->guest->leak);
     }
-    drain(plant, &pass, fmax(left, 0), run_share);
+    drain(plant, &pass, fmax(left, 0), &leaky);
     plant->bulk_done = true;
     pass.dirty_bytes = collect_dirty(plant);
     plant->remaining_bytes += pass.dirty_bytes;
     sync_s = plant->link->sync_s_per_gib * plant->guest->ram_bytes / GIB;
     if (sync_s > 0) {
-        run_guest(plant, &pass, sync_s, run_share);
+        run_guest(plant, &pass, sync_s, &leaky);
     }
     pass.run_s = fmin(pass.run_s * measured_share(plant), pass.elapsed_s);
     return pass;

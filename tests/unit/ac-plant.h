@@ -15,7 +15,13 @@
  *
  * and v is proportional to what its vCPUs execute: each the smaller of the
  * run share that the throttle leaves and its own demand.  What share that is,
- * ac-actuator.h says.
+ * and in slices of what length, ac-actuator.h says.
+ *
+ * Each slice has a fixed cost, in which the guest executes but gets nothing
+ * done.  And a part of the work may need all vCPUs at once, as one that holds a
+ * lock that the others spin for: it goes on while all of them run.  Where their
+ * slices begin together, that is as long as the least of them runs; where each
+ * has a phase of its own, it is the product of their shares.
  *
  * A pass drains what is dirty until less than the downtime limit is left;
  * then comes the sync, which costs time, during which the guest runs on.  A
@@ -36,6 +42,8 @@
 #define AC_REGIONS_MAX 3
 #define AC_VCPUS_MAX 8
 #define AC_STEPS_MAX 4
+
+#include "ac-actuator.h"
 
 typedef struct AcRegion {
     double bytes;
@@ -62,6 +70,8 @@ typedef struct AcGuest {
     unsigned region_count;
     AcVcpu vcpus[AC_VCPUS_MAX];
     unsigned vcpu_count;
+    double interlock;     /* share of the work that needs all vCPUs at once */
+    double slice_cost_s;  /* of each run slice, nothing is done for so long */
     double late_s;        /* so late are the interrupts of a throttled one */
     double leak;          /* run share that it gets on top of all this */
     double clock_error;   /* its CPU time is wrong by up to +- this share */
@@ -102,7 +112,7 @@ typedef struct AcPass {
 
 void ac_plant_init(AcPlant *plant, const AcGuest *guest, const AcLink *link,
                    double downtime_s);
-AcPass ac_plant_pass(AcPlant *plant, double run_share);
+AcPass ac_plant_pass(AcPlant *plant, const AcActuator *actuator);
 
 /* Bytes of guest pages per second that the link carries now. */
 double ac_plant_drain_bps(const AcPlant *plant);

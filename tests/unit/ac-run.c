@@ -82,7 +82,7 @@ static AcActuator actuator_of(AcKind kind, unsigned throttle_permille,
 {
     return kind == AC_KIND_COUNTER || kind == AC_KIND_TAILSLOW ?
            ac_actuator_stock(throttle_permille) :
-           ac_actuator_pulsed(throttle_permille, guest->late_s);
+           ac_actuator_sliced(throttle_permille, guest->late_s);
 }
 
 static void set_throttle(AcActuator *actuator, AcResult *result, AcKind kind,
@@ -137,13 +137,13 @@ AcResult ac_run(const AcRun *run, const AutoConvergeConfig *config,
     AutoConvergeState policy;
     AcTrace trace = { 0 };
     AcPass sum = { 0 };
-    AcActuator actuator = { .run_share = 1 };
+    AcActuator actuator = ac_actuator_none();
     unsigned throttle_permille = 0;
 
     auto_converge_init(&policy);
     ac_plant_init(&plant, guest, link, config->downtime_limit_ms / 1e3);
     while (trace.window <= AC_WINDOWS_MAX) {
-        AcPass pass = ac_plant_pass(&plant, actuator.run_share);
+        AcPass pass = ac_plant_pass(&plant, &actuator);
 
         add_pass(&sum, &pass);
         result.bulk_s = result.bulk_s > 0 ? result.bulk_s : plant.now_s;
@@ -186,11 +186,12 @@ AcResult ac_run(const AcRun *run, const AutoConvergeConfig *config,
 static AcResult run_stop(const AutoConvergeConfig *config,
                          const AcGuest *guest, const AcLink *link)
 {
+    AcActuator none = ac_actuator_none();
     AcResult result = { 0 };
     AcPlant plant;
 
     ac_plant_init(&plant, guest, link, config->downtime_limit_ms / 1e3);
-    ac_plant_pass(&plant, 1);
+    ac_plant_pass(&plant, &none);
     result.bulk_s = plant.now_s;
     finish(&result, &plant, AC_OUTCOME_STOPPED);
     return result;

@@ -51,13 +51,15 @@ class Machine:
     """A running QEMU; a context manager that leaves no process behind."""
 
     def __init__(self, config: MachineConfig, directory: str, name: str,
-                 wrapper: Sequence[str], incoming: bool = False):
+                 wrapper: Sequence[str], incoming: bool = False,
+                 serial: Optional[SerialPort] = None):
         # late, because use_qemu_python() says where it is
         # pylint: disable=import-outside-toplevel, import-error
         from qemu.machine import QEMUMachine
 
         self._log = os.path.join(directory, f'{name}.log')
-        self.serial = SerialPort(os.path.join(directory, f'{name}.serial'))
+        self.serial = serial or SerialPort(
+            os.path.join(directory, f'{name}.serial'))
         arguments = [*config.arguments(), '-chardev',
                      f'socket,id=serial0,path={self.serial.path}',
                      '-serial', 'chardev:serial0']

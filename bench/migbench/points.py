@@ -188,15 +188,19 @@ slower      progress lost for each s executed, against no throttle; overhead:
             guest as much in cold caches: what the actuator itself costs'''
 
 
-def actuator_table(points: Sequence[Point]) -> str:
-    """For people."""
-    rows = [[name for name, _ in COLUMNS]]
-    rows += [[show(point) for _, show in COLUMNS] for point in points]
+def format_table(rows: Sequence[Sequence[str]]) -> str:
+    """For people; the first row holds the names of the columns."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows)]
     lines = ['  '.join(cell.rjust(width) for cell, width
                        in zip(row, widths)) for row in rows]
     lines.insert(1, '  '.join('-' * width for width in widths))
     return '\n'.join(lines)
+
+
+def actuator_table(points: Sequence[Point]) -> str:
+    """One row for each point."""
+    return format_table([[name for name, _ in COLUMNS]] + [
+        [show(point) for _, show in COLUMNS] for point in points])
 
 
 def tsv(points: Sequence[Point]) -> str:

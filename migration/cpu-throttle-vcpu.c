@@ -199,7 +199,9 @@ static void sleep_once(CPUState *cpu, int64_t sleep_ns)
     int64_t start_ns = now_ns();
     int64_t slept_ns;
 
+    qatomic_set(&cpu->throttle_sleeps, true);
     cpu_throttle_wait(cpu, DIV_ROUND_UP(sleep_ns, SCALE_MS));
+    qatomic_set(&cpu->throttle_sleeps, false);
     slept_ns = now_ns() - start_ns;
     self.slept_ns += slept_ns;
     throttle.held_ns += slept_ns / throttle.vcpus;
@@ -257,6 +259,12 @@ void cpu_throttle_vcpu_gone(void)
     self.serial = 0;
 }
 
+bool cpu_throttle_sleeps_on(CPUState *cpu)
+{
+    return qatomic_read(&cpu->throttle_sleeps) && !cpu->stop &&
+           QSIMPLEQ_EMPTY_ATOMIC(&cpu->work_list);
+}
+
 /* ---- the throttle ---- */
 
 /* Get them out of the guest, or out of their sleep. */
@@ -267,6 +275,7 @@ static void kick_all(void)
     CPU_FOREACH(cpu) {
         /* The thread of one that is being unplugged may be gone already */
         if (cpu->created) {
+            qatomic_set(&cpu->throttle_sleeps, false);
             qemu_cpu_kick(cpu);
         }
     }

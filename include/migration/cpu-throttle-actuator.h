@@ -22,8 +22,8 @@
  *     cpu-throttle-timer.c    the timers
  *     cpu-throttle-slice.c    arithmetic
  *
- * All of this needs the BQL, except cpu_throttle_get_permille() and
- * cpu_throttle_vcpu_expired().
+ * All of this needs the BQL, except cpu_throttle_get_permille(),
+ * cpu_throttle_vcpu_expired() and cpu_throttle_sleeps_on().
  */
 
 #ifndef MIGRATION_CPU_THROTTLE_ACTUATOR_H
@@ -60,6 +60,14 @@ void cpu_throttle_vcpu(CPUState *cpu);
 
 /* For the vCPU's thread: no signal of the throttle comes after this. */
 void cpu_throttle_vcpu_gone(void);
+
+/*
+ * For who kicks a vCPU: does it sleep, and is it for an interrupt?  That can
+ * wait until it wakes.  If each tick of the guest's clock woke it, it would take
+ * the BQL as often, and the host would move it to the CPU of the main loop, and
+ * all the others as well.
+ */
+bool cpu_throttle_sleeps_on(CPUState *cpu);
 
 /* CPU time of the vCPU's thread, ns; false where the host cannot tell. */
 bool cpu_throttle_vcpu_clock_ns(CPUState *cpu, int64_t *clock_ns);

@@ -88,7 +88,9 @@ void cpu_exit(CPUState *cpu)
 /* The signal gets it out of poll(); its handler may come before that. */
 void qemu_cpu_kick(CPUState *cpu)
 {
-    qemu_cond_broadcast(cpu->halt_cond);
+    if (!cpu_throttle_sleeps_on(cpu)) {
+        qemu_cond_broadcast(cpu->halt_cond);
+    }
     cpu_exit(cpu);
     pthread_kill(cpu->thread->thread, SIGUSR2);
 }

@@ -47,6 +47,7 @@ typedef struct VcpuAccount {
     int64_t charged_ns;       /* when it was charged last */
     int64_t charged_clock_ns; /* its CPU clock then */
     int64_t due_ns;           /* when its slice is over, if it runs */
+    int64_t look_ns;          /* when the timer comes, if it runs */
     int64_t slept_ns;         /* in all */
     bool idle;                /* in the guest; its executed time is timed */
     bool armed;
@@ -126,7 +127,7 @@ static void account_start(void)
 static bool looks_idle(int64_t executed_ns, int64_t now)
 {
     int64_t elapsed_ns = now - self.charged_ns;
-    int64_t planned_ns = self.due_ns - self.charged_ns;
+    int64_t planned_ns = self.look_ns - self.charged_ns;
 
     return executed_ns < elapsed_ns / IDLE_DIVISOR &&
            elapsed_ns < planned_ns * LATE_FACTOR;
@@ -157,7 +158,8 @@ static void account_arm(CPUState *cpu)
                                                self.charged_ns);
 
     self.due_ns = self.charged_ns + run_ns;
-    cpu_throttle_timer_set(cpu, run_ns, self.idle);
+    self.look_ns = self.charged_ns +
+                   cpu_throttle_timer_set(cpu, run_ns, self.idle);
 }
 
 /*

@@ -86,10 +86,11 @@ typedef enum CpuThrottleTimerKind {
 /*
  * Let the calling thread, @cpu's, leave the guest: after @run_ns; or, where it
  * is @idle, once it has executed for that long, so that nothing wakes it while
- * it does not.  Hosts that cannot tell look again after a tenth of a second.
- * It replaces the timer that was set before.
+ * it does not.  Hosts that cannot tell look again after an eighth of a second.
+ * It replaces the timer that was set before.  Returns after how long, in ns, it
+ * gets a vCPU out that executes all the time.
  */
-void cpu_throttle_timer_set(CPUState *cpu, int64_t run_ns, bool idle);
+int64_t cpu_throttle_timer_set(CPUState *cpu, int64_t run_ns, bool idle);
 
 /* Give back what the calling thread's timers hold. */
 void cpu_throttle_timer_drop(void);

@@ -27,6 +27,7 @@ help:
 	@echo 'make series    export the series as mail for git am: build/series-$(SERIES)/'
 	@echo
 	@echo 'make bench-actuator   what a commanded throttle does to vCPUs; takes gdb'
+	@echo 'make bench-lock       how often vCPUs take the big lock for it; OPTIONS=...'
 	@echo 'make deps      check for what is needed, install it where possible'
 	@echo 'make fetch     the source of the release, in build/$(SERIES)/tree'
 	@echo 'make apply     the series as commits there; FORCE=1 drops your edits'
@@ -81,6 +82,10 @@ bench-actuator: build guest
 	@python3 bench/actuator.py --stock $(STOCK) --patched $$($S/build where) \
 	    --guest $(GUEST)/workload.elf --qemu-python $(TREE)/python \
 	    --out $(BUILD)/actuator-$(SERIES)
+
+.PHONY: bench-lock
+bench-lock: apply
+	@bench=$$($S/build bench) && $$bench $(OPTIONS)
 
 guest: deps
 	@$(MAKE) -s -C tests/guest OUT=$(CURDIR)/$(GUEST)

@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 #include <poll.h>
 #include "exec/cpu-common.h"
+#include "qemu/event_notifier.h"
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
 #include "cpu-throttle-vcpus.h"
@@ -20,22 +21,29 @@ void (*vcpus_throttle)(CPUState *cpu);
 QemuMutex vcpus_bql;
 
 static QemuCond changed; /* a vCPU was created or has stopped */
+static EventNotifier timers_changed;
 
 /* With the lock */
 static BqlUse bql_use;
 static int64_t bql_taken_ns;
 
+static __thread bool is_vcpu_thread;
+
 /* ---- the lock ---- */
 
 static void bql_taken(void)
 {
-    bql_use.acquisitions++;
-    bql_taken_ns = get_clock();
+    if (is_vcpu_thread) {
+        bql_use.acquisitions++;
+        bql_taken_ns = get_clock();
+    }
 }
 
 static void bql_released(void)
 {
-    bql_use.held_ns += get_clock() - bql_taken_ns;
+    if (is_vcpu_thread) {
+        bql_use.held_ns += get_clock() - bql_taken_ns;
+    }
 }
 
 void vcpus_bql_lock(void)
@@ -142,6 +150,7 @@ static void *vcpu_thread(void *opaque)
     CPUState *cpu = vcpu->cpu;
     sigset_t signals;
 
+    is_vcpu_thread = true;
     sigemptyset(&signals);
     sigaddset(&signals, SIGUSR2);
     pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
@@ -253,13 +262,33 @@ void vcpus_pause_us(int32_t us)
     qemu_clock_run_all_timers();
 }
 
-void vcpus_plug_all(int count)
+void vcpus_main_loop(int64_t ns)
+{
+    int64_t end_ns = get_clock() + ns;
+    GPollFD fd = { .fd = event_notifier_get_fd(&timers_changed),
+                   .events = G_IO_IN };
+
+    while (ns > 0) {
+        int64_t due_ns = qemu_clock_deadline_ns_all(QEMU_CLOCK_REALTIME,
+                                                    QEMU_TIMER_ATTR_ALL);
+
+        vcpus_bql_unlock();
+        qemu_poll_ns(&fd, 1, qemu_soonest_timeout(due_ns, ns));
+        vcpus_bql_lock();
+        event_notifier_test_and_clear(&timers_changed);
+        qemu_clock_run_all_timers();
+        ns = end_ns - get_clock();
+    }
+}
+
+void vcpus_plug_all(int count, bool waits)
 {
     vcpu_count = count;
     vcpus = g_renew(Vcpu, vcpus, count);
     memset(vcpus, 0, count * sizeof(Vcpu));
     vcpus_bql_lock();
     for (int i = 0; i < count; i++) {
+        vcpus[i].waits = waits;
         vcpus_plug(i);
     }
 }
@@ -275,6 +304,7 @@ void vcpus_unplug_all(void)
 
 static void notify(void *opaque, QEMUClockType type)
 {
+    event_notifier_set(&timers_changed);
 }
 
 void vcpus_init(void)
@@ -282,6 +312,7 @@ void vcpus_init(void)
     struct sigaction action = { .sa_handler = kicked };
 
     sigaction(SIGUSR2, &action, NULL);
+    event_notifier_init(&timers_changed, false);
     init_clocks(notify);
     qemu_init_cpu_list();
     qemu_mutex_init(&vcpus_bql);

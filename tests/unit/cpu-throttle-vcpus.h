@@ -29,13 +29,13 @@ typedef struct Vcpu {
 extern Vcpu *vcpus;
 extern int vcpu_count;
 
-/* By which timer the slices end; KICK needs vcpus_pause_us(). */
+/* By which timer the slices end; KICK needs a main loop, see below. */
 extern CpuThrottleTimerKind vcpus_timer_kind;
 
 /* Where not NULL, what a thread calls in place of cpu_throttle_vcpu(). */
 extern void (*vcpus_throttle)(CPUState *cpu);
 
-/* The lock: how often it was taken, and for how long it was held, ns */
+/* How often vCPU threads have taken the lock, and for how long they had it */
 typedef struct BqlUse {
     uint64_t acquisitions;
     uint64_t held_ns;
@@ -54,7 +54,7 @@ void vcpus_init(void);
  * The rest needs the lock; vcpus_plug_all() takes it, vcpus_unplug_all()
  * releases it.
  */
-void vcpus_plug_all(int count);
+void vcpus_plug_all(int count, bool waits);
 void vcpus_unplug_all(void);
 
 void vcpus_plug(int i);
@@ -67,5 +67,8 @@ void vcpus_cont_all(void);
 
 /* Others have the lock for a while, and what the main loop does is done. */
 void vcpus_pause_us(int32_t us);
+
+/* The main loop, for so long: timers are run when they are due. */
+void vcpus_main_loop(int64_t ns);
 
 #endif /* CPU_THROTTLE_VCPUS_H */

@@ -42,7 +42,7 @@ static void await_held(void)
 static void begin(const void *opaque)
 {
     vcpus_timer_kind = GPOINTER_TO_INT(opaque);
-    vcpus_plug_all(VCPUS);
+    vcpus_plug_all(VCPUS, false);
 }
 
 static void do_something(int cycle)

@@ -33,7 +33,7 @@ help:
 	@echo 'make apply     the series as commits there; FORCE=1 drops your edits'
 	@echo 'make refresh   commits made there become patches and overlay files again'
 	@echo 'make hunks     what the series changes in files of the release'
-	@echo 'make check-unit check-scripts check-series check-bisect check-qtest check-upstream check-cross'
+	@echo 'make check-unit check-scripts check-series check-bisect check-qtest check-sanitizers check-upstream check-cross'
 	@echo 'make where-qemu where-replay clean distclean'
 	@echo
 	@echo 'SERIES=$(SERIES)     which release ($(ALL)); tests take all of them'
@@ -65,8 +65,8 @@ series: fetch
 hunks:
 	@for name in $(CHECK_SERIES); do SERIES=$$name $S/hunks || exit 1; done
 
-.PHONY: check check-unit check-scripts check-series check-bisect check-qtest check-upstream check-cross
-check check-unit check-scripts check-series check-bisect check-qtest check-upstream check-cross:
+.PHONY: check check-unit check-scripts check-series check-bisect check-qtest check-sanitizers check-upstream check-cross
+check check-unit check-scripts check-series check-bisect check-qtest check-sanitizers check-upstream check-cross:
 	@$S/check $(patsubst check-%,%,$(patsubst check,all,$@))
 
 # Everything the demo needs, quietly; then its own words.
@@ -101,7 +101,7 @@ where-replay:
 # What was made from the sources goes; downloads and trees with your commits stay.
 clean:
 	rm -rf $(BUILD)/standalone* $(BUILD)/guest $(BUILD)/log $(BUILD)/series-* \
-	    $(BUILD)/demo-* $(BUILD)/actuator-* $(BUILD)/*/obj $(BUILD)/*/bin $(BUILD)/*/built $(BUILD)/ccache
+	    $(BUILD)/demo-* $(BUILD)/actuator-* $(BUILD)/*/obj $(BUILD)/*/obj-* $(BUILD)/*/bin $(BUILD)/*/built $(BUILD)/ccache
 
 distclean:
 	@for tree in $(BUILD)/*/tree; do \

@@ -4,28 +4,39 @@
 # Copyright (c) 2026 the auto-converge authors
 """
 What a Linux guest and the software in it get done under a throttle, stock QEMU
-against patched: work kept at commanded throttles, without a migration; then one
-migration each over a limited link, as the clients of a database in the guest
-see it.
+against patched: work kept at commanded throttles, without a migration; then
+one migration each over a limited link, as the clients of a database in the
+guest see it.
 """
 
 import argparse
 import json
 import os
 import sys
-from typing import List, Tuple
+import tempfile
+from typing import Any, Iterator, List, Tuple
 
-from guestbench import kept
-from guestbench.linux import SHARED_MEMORY, GuestConfig
+from guestbench import kept, migration
+from guestbench.charts import plot_kept, plot_migrations
+from guestbench.linux import SHARED_MEMORY, GuestConfig, SavedGuests
 from migbench.debugger import find_actuator
+from migbench.display import Progress
 from migbench.errors import BenchError
+from migbench.link import make_link, namespaces_possible
 from migbench.machine import use_qemu_python
+from migbench.migrate import Plan
+from migbench.plot import check_gnuplot
 from migbench.points import format_table, tsv
 from migbench.program import run_program
 
 THROTTLES = '50,80,90,95,99'
 LOADS = {'spin': 1, 'ipi': 2, 'pingpong': 2, 'redis': 1}    # least vCPUs
 GUESTS = 'spin:1,spin:2,ipi:2,pingpong:2,redis:1,redis:2'
+
+# Some 120 MB that are written at random, faster than the link carries them.
+DATABASE = 'probe.keys=12000 probe.bytes=8000 probe.set=8 probe.get=2'
+LINK_MBPS = 20                  # 10^6 bytes/s
+TIME_LIMIT_S = 90.0             # a migration is cancelled then
 
 
 def parse_guests(text: str) -> List[Tuple[str, int]]:
@@ -49,10 +60,11 @@ def parse_qemu(text: str) -> Tuple[str, str]:
     return name, path
 
 
-def parse_arguments() -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, epilog=kept.LEGEND,
+        description=__doc__,
+        epilog=f'{kept.LEGEND}\n\nMigrations:\n{migration.LEGEND}',
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--qemu', required=True, action='append',
                         type=parse_qemu, metavar='NAME=PATH',
@@ -64,57 +76,162 @@ def parse_arguments() -> argparse.Namespace:
                         help="QEMU's python/ directory")
     parser.add_argument('--out', required=True, metavar='DIR',
                         help='where tables, data and plots go')
-    parser.add_argument('--kept', action='store_true',
-                        help='only the work kept')
+    parser.add_argument('--plot-format', choices=('svg', 'png'),
+                        default='svg', help='default: svg')
+    parts = parser.add_mutually_exclusive_group()
+    parts.add_argument('--kept', action='store_true',
+                       help='only the work kept')
+    parts.add_argument('--migrations', action='store_true',
+                       help='only the migrations')
+    return parser
+
+
+def add_measures(parser: argparse.ArgumentParser) -> None:
+    """What is measured."""
     parser.add_argument('--throttles', default=THROTTLES, metavar='PCT,...',
                         help='default: %(default)s')
     parser.add_argument('--guests', default=GUESTS, metavar='LOAD:VCPUS,...',
-                        help='default: %(default)s; spin has one busy thread on '
-                        'each vCPU')
+                        help='default: %(default)s; spin has one busy thread '
+                        'on each vCPU')
     parser.add_argument('--runs', type=int, default=5,
-                        help='of each point, interleaved; default: 5')
+                        help='of each throttle, interleaved; default: 5')
     parser.add_argument('--seconds', type=float, default=kept.WINDOW_S,
                         help='to watch a throttle, at least; default: '
                         f'%(default)g, {kept.LONG_WINDOW_S:g} from '
                         f'{kept.LONG_FROM_PCT:g} %% on')
+    parser.add_argument('--vcpus', default='1,2', metavar='N,...',
+                        help='of the guests that are migrated; default: '
+                        '%(default)s')
+    parser.add_argument('--link', type=int, default=LINK_MBPS, metavar='MB/S',
+                        help='that they are migrated over; default: '
+                        '%(default)s')
+    parser.add_argument('--time-limit', type=float, default=TIME_LIMIT_S,
+                        metavar='S', help='after which a migration is '
+                        'cancelled; default: %(default)g')
+
+
+def parse_arguments() -> argparse.Namespace:
+    """What was asked for, checked."""
+    parser = make_parser()
+    add_measures(parser)
     arguments = parser.parse_args()
     try:
         arguments.throttles = [float(t) for t in
                                arguments.throttles.split(',')]
         arguments.guests = parse_guests(arguments.guests)
+        arguments.vcpus = [int(n) for n in arguments.vcpus.split(',')]
     except ValueError as exc:
         parser.error(str(exc))
     if not all(0 < t < 100 for t in arguments.throttles):
         parser.error('--throttles: above 0, below 100')
     if len({name for name, _ in arguments.qemu}) < len(arguments.qemu):
         parser.error('--qemu: one name twice')
+    for name in ('vmlinuz', 'initrd.img'):
+        if not os.path.exists(os.path.join(arguments.image, name)):
+            parser.error(f'--image: no {name} in {arguments.image}')
     return arguments
 
 
+def write_json(path: str, content: Any) -> None:
+    """All of it, for programs."""
+    with open(path, 'w', encoding='ascii') as output:
+        json.dump(content, output, indent=1)
+
+
+def write_table(base: str, points: List[Any]) -> None:
+    """For programs, too."""
+    with open(f'{base}.tsv', 'w', encoding='ascii') as output:
+        output.write(tsv(points))
+
+
 def guest_config(image: str, load: str, vcpus: int) -> GuestConfig:
-    """A guest of the table."""
+    """A guest whose work is throttled."""
     return GuestConfig(image, load, vcpus,
                        f'probe.cpus={vcpus}' if load == 'spin' else '')
 
 
-def measure_kept(arguments: argparse.Namespace,
-                 subjects: List[kept.Subject]) -> None:
-    """The table, for people and for programs."""
-    guests = [guest_config(arguments.image, load, vcpus)
-              for load, vcpus in arguments.guests]
-    measured = list(kept.measure_all(subjects, guests, arguments.throttles,
-                                     arguments.runs, arguments.seconds,
-                                     SHARED_MEMORY))
+def report_kept(arguments: argparse.Namespace,
+                measured: List[kept.Kept]) -> None:
+    """Table, plot, and all of it for programs."""
     points = kept.make_points(measured)
     print(f'{format_table(kept.rows(points))}\n\n{kept.LEGEND}\n')
     base = os.path.join(arguments.out, 'kept')
-    with open(f'{base}.tsv', 'w', encoding='ascii') as output:
-        output.write(tsv(points))
-    with open(f'{base}.json', 'w', encoding='ascii') as output:
-        json.dump({'points': [point.to_json() for point in points],
-                   'runs': [one.to_json() for one in measured]},
-                  output, indent=1)
-    print(f'written: {base}.tsv, {base}.json')
+    write_table(base, points)
+    write_json(f'{base}.json',
+               {'points': [point.to_json() for point in points],
+                'runs': [one.to_json() for one in measured]})
+    plot_kept(f'{base}.{arguments.plot_format}', points)
+    print(f'written: {base}.tsv, .json, .{arguments.plot_format}\n')
+
+
+def measure_kept(arguments: argparse.Namespace) -> None:
+    """
+    The work that is left under commanded throttles. What was measured until it
+    breaks off is told as well.
+    """
+    subjects = [kept.Subject(name, binary, find_actuator(binary))
+                for name, binary in arguments.qemu]
+    guests = [guest_config(arguments.image, load, vcpus)
+              for load, vcpus in arguments.guests]
+    measured = []
+    try:
+        for one in kept.measure_all(subjects, guests, arguments.throttles,
+                                    arguments.runs, arguments.seconds,
+                                    SHARED_MEMORY):
+            measured.append(one)
+    finally:
+        if measured:
+            report_kept(arguments, measured)
+
+
+def migrate_all(arguments: argparse.Namespace, directory: str
+                ) -> Iterator[migration.Served]:
+    """One migration by each QEMU of each guest."""
+    states = SavedGuests(arguments.qemu[0][1], directory)
+    with make_link(arguments.link, namespaces_possible()) as link:
+        print(f'migrations of redis ({DATABASE}); cancelled after '
+              f'{arguments.time_limit:g} s\nlink: {link.describe()}',
+              flush=True)
+        for vcpus in arguments.vcpus:
+            config = GuestConfig(arguments.image, 'redis', vcpus, DATABASE)
+            state = states.path(config)
+            plan = Plan(config.memory_mib, '', link, arguments.time_limit)
+            for name, binary in arguments.qemu:
+                progress = Progress(f'{vcpus} vCPUs {name:7s}')
+                one = migration.DatabaseMigration(binary, config, state, plan,
+                                                  directory, progress)
+                try:
+                    run = one.execute()
+                except BaseException:
+                    progress.abandon()
+                    raise
+                yield migration.Served(name, vcpus, run, one.intervals)
+
+
+def report_migrations(arguments: argparse.Namespace,
+                      served: List[migration.Served]) -> None:
+    """Table, plot, and all of it for programs."""
+    figures = migration.all_figures(served)
+    print(f'\n{format_table(migration.rows(figures))}\n\n{migration.LEGEND}\n')
+    base = os.path.join(arguments.out, 'migrations')
+    write_table(base, figures)
+    write_json(f'{base}.json',
+               [migration.to_json(*pair) for pair in zip(served, figures)])
+    plot_migrations(f'{base}.{arguments.plot_format}', served)
+    print(f'written: {base}.tsv, .json, .{arguments.plot_format}')
+
+
+def measure_migrations(arguments: argparse.Namespace) -> None:
+    """Transactions while the guest is migrated."""
+    served = []
+    with tempfile.TemporaryDirectory(prefix='guest-',
+                                     dir=SHARED_MEMORY) as directory:
+        try:
+            for one in migrate_all(arguments, directory):
+                served.append(one)
+        finally:
+            if served:
+                report_migrations(arguments, served)
 
 
 def main() -> int:
@@ -123,11 +240,13 @@ def main() -> int:
     if not os.path.isdir(SHARED_MEMORY):
         raise BenchError(f'{SHARED_MEMORY} is missing: the guest has its RAM '
                          'there')
+    check_gnuplot()
     use_qemu_python(arguments.qemu_python)
     os.makedirs(arguments.out, exist_ok=True)
-    subjects = [kept.Subject(name, binary, find_actuator(binary))
-                for name, binary in arguments.qemu]
-    measure_kept(arguments, subjects)
+    if not arguments.migrations:
+        measure_kept(arguments)
+    if not arguments.kept:
+        measure_migrations(arguments)
     return 0
 
 

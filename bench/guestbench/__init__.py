@@ -4,11 +4,13 @@
 """
 What a Linux guest, and the software in it, gets done under a throttle.
 
-    guest/    what runs in the guest: the probe, and the pages that it shares
-    shared    these pages, read by the host
-    linux     one QEMU with that guest in it, and its saved states
-    kept      work kept at commanded throttles, without a migration
+    guest/     what runs in the guest, and the pages that it shares
+    shared     these pages, read by the host
+    linux      one QEMU with that guest in it, and its saved states
+    kept       work kept at commanded throttles, without a migration
+    timeline   what clients in the guest get while it is watched
+    migration  one migration of a guest with a busy database
+    charts     plots
 
-Sizes are bytes and times are seconds of the monotonic clock, unless a name ends
-otherwise.
+Sizes are bytes and times are seconds, unless a name ends otherwise.
 """

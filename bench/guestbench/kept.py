@@ -18,14 +18,14 @@ from migbench.watch import NS, read_schedstats
 from .linux import GuestConfig, LinuxGuest, SavedGuests
 from .shared import latency_between, quantile_s
 
-WARM_UP_S = 1.5                 # code is translated anew in a new process
+WARM_UP_S = 2.5                 # code is translated anew in a new process
 SETTLE_S = 0.5                  # after gdb has gone
 LET_GO_S = 1.2                  # stock's last sleep may take 1 s
 FREE_S = 2.0                    # without a throttle, before and after
 WINDOW_S = 4.0                  # under a throttle
 LONG_WINDOW_S = 10.0            # ... at which stock's periods are long
 LONG_FROM_PCT = 95.0
-DISTURBED = 0.05                # vCPUs that waited more were not alone
+DISTURBED = 0.10                # vCPUs that waited more were not alone
 TRANSACTIONS = ('redis',)       # loads whose latencies are known
 
 
@@ -177,7 +177,7 @@ class KeptPoint:
     efficiency: float               # share, of the run share commanded
     free_rate: float                # work per second without a throttle
     printed: float                  # lines per second
-    median_ms: float                # of transactions, medians; 0: there are none
+    median_ms: float                # of transactions, medians; 0: none
     p99_ms: float
     disturbed: int                  # runs in which vCPUs waited for the host
 
@@ -244,8 +244,9 @@ kept        work done per second, as a share of what the same guest did
 of run share   kept, as a part of the run share that the throttle leaves
 free        work per second without a throttle
 lines/s     what the guest goes on printing under it, of one line a second
-ms          latency of transactions under it, as the clients in the guest see it
-disturbed   runs in which vCPUs waited for the host more than 5 % of the time'''
+ms          latency of transactions under it, as clients in the guest see it
+disturbed   runs in which vCPUs waited for the host for more than 10 % of the
+            time'''
 
 
 def rows(points: Sequence[KeptPoint]) -> List[List[str]]:

@@ -49,13 +49,15 @@ class GuestConfig:
         """The machine, its RAM in this file."""
         append = (f'console=ttyS0 quiet nokaslr panic=-1 tsc=reliable '
                   f'memmap={SHARED_BYTES // 1024}K${PAGE_AT:#x} '
-                  f'probe.page={PAGE_AT:#x} probe.load={self.load} {self.keys}')
-        size = self.memory_mib
+                  f'probe.page={PAGE_AT:#x} probe.load={self.load} '
+                  f'{self.keys}')
+        size = f'{self.memory_mib}M'
         return MachineConfig(
-            binary, os.path.join(self.image, 'vmlinuz'), size, append,
+            binary, os.path.join(self.image, 'vmlinuz'), self.memory_mib,
+            append,
             ('-initrd', os.path.join(self.image, 'initrd.img'), '-no-reboot',
              '-smp', str(self.vcpus), '-object',
-             f'memory-backend-file,id=ram,mem-path={ram},share=on,size={size}M',
+             f'memory-backend-file,id=ram,mem-path={ram},share=on,size={size}',
              '-machine', 'memory-backend=ram'))
 
 
@@ -143,8 +145,8 @@ class LinuxGuest:
 class SavedGuests:
     """
     Guests that were booted once, and had their load begin: each measurement
-    starts from this same state, on any QEMU of a release. A directory in memory
-    holds the states.
+    starts from this same state, on any QEMU of a release. A directory in
+    memory holds the states.
     """
 
     def __init__(self, binary: str, directory: str):

@@ -18,8 +18,8 @@ LATENCY_BUCKETS = 39 * LATENCY_STEPS + 1
 NS = 1e9
 
 # A hole in the guest's RAM, which the kernel is told to leave alone. It lies
-# above the kernel, which is loaded at 16 MiB, and below the initramfs, which is
-# put at the end of the RAM.
+# above the kernel, which is loaded at 16 MiB, and below the initramfs, which
+# is put at the end of the RAM.
 PAGE_AT = 0x6000000
 
 
@@ -84,8 +84,8 @@ def latency_between(before: Sequence[int], after: Sequence[int]) -> List[int]:
 
 def quantile_s(latency: Sequence[int], quantile: float) -> float:
     """
-    The latency that this share of the transactions did not exceed; 0 when there
-    were none. Within a bucket they are taken to be spread evenly.
+    The latency that this share of the transactions did not exceed; 0 when
+    there were none. Within a bucket they are taken to be spread evenly.
     """
     wanted = sum(latency) * quantile
     seen = 0.0

@@ -159,10 +159,14 @@ class Migration:
         self._watch(run, sample)
         return sample
 
+    def _begin(self, source: Machine) -> None:
+        """The last thing before the migration."""
+        self.run.start = time.time()
+        self.run.before = source.serial.last_report(self.run.start)
+
     def _migrate(self, source: Machine) -> None:
         run, plan = self.run, self._plan
-        run.start = time.time()
-        run.before = source.serial.last_report(run.start)
+        self._begin(source)
         source.qmp('migrate', uri=plan.link.uri(self._directory))
         cancelled_at: Optional[float] = None
         while True:

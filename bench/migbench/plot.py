@@ -11,7 +11,7 @@ from typing import List, Sequence, Tuple
 from .errors import BenchError
 from .migrate import Run
 
-COLOURS = ('#c0392b', '#1f6fb4')    # stock, patched
+COLOURS = ('#c0392b', '#1f6fb4', '#2e8b57', '#8e44ad')  # stock, patched, ...
 TERMINALS = {'svg': "svg size 1000,{height} dynamic font 'sans,13' "
                     "background '#ffffff'",
              'png': "pngcairo size 1000,{height} font 'sans,11'"}
@@ -29,22 +29,44 @@ def _write_data(path: str, run: Run) -> None:
                        f'{sample.throttle_pct:.3f}\n')
 
 
-def _quote(text: str) -> str:
+def quote(text: str) -> str:
+    """As a string of gnuplot's."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def check_gnuplot() -> None:
+    """Raises BenchError where nothing can be drawn."""
+    if not shutil.which('gnuplot'):
+        raise BenchError('gnuplot is missing (Debian: gnuplot-nox)')
+
+
+def run_gnuplot(path: str, height: int, script: Sequence[str]) -> None:
+    """Draw into path, .svg or .png, as high as this in pixels."""
+    check_gnuplot()
+    kind = os.path.splitext(path)[1].lstrip('.')
+    if kind not in TERMINALS:
+        raise BenchError(f"cannot plot into '{path}': "
+                         f"one of {', '.join(sorted(TERMINALS))}")
+    lines = [f'set terminal {TERMINALS[kind].format(height=height)}',
+             f'set output {quote(path)}', *script]
+    done = subprocess.run(('gnuplot',), input='\n'.join(lines) + '\n',
+                          capture_output=True, text=True, check=False)
+    if done.returncode or not os.path.exists(path):
+        raise BenchError(f'gnuplot failed: {done.stderr.strip()}')
 
 
 def _panel(title: str, y_label: str, column: int, y_range: str,
            curves: Sequence[Tuple[str, str]]) -> List[str]:
-    lines = [f'set title {_quote(title)}', f'set ylabel {_quote(y_label)}',
+    lines = [f'set title {quote(title)}', f'set ylabel {quote(y_label)}',
              f'set yrange {y_range}']
     style = 'steps' if column == 3 else 'lines'
-    parts = [f'{_quote(path)} using 1:{column} with {style} lw 2 '
-             f"lc rgb '{colour}' title {_quote(name)}"
+    parts = [f'{quote(path)} using 1:{column} with {style} lw 2 '
+             f"lc rgb '{colour}' title {quote(name)}"
              for (name, path), colour in zip(curves, COLOURS)]
     return lines + ['plot ' + ', '.join(parts)]
 
 
-def _stops(runs: Sequence[Tuple[str, Run]]) -> List[str]:
+def stops(runs: Sequence[Tuple[str, Run]]) -> List[str]:
     """Shade the time for which the guest was stopped."""
     lines = []
     for (_, run), colour in zip(runs, COLOURS):
@@ -64,17 +86,8 @@ def plot(path: str,
     Draw runs [(guest, [(QEMU, run), ...]), ...] into path (.svg or .png), the
     time of the stop shaded. The data stay beside it, to be drawn again.
     """
-    if not shutil.which('gnuplot'):
-        raise BenchError('gnuplot is missing (Debian: gnuplot-nox)')
-    base, extension = os.path.splitext(path)
-    kind = extension.lstrip('.')
-    if kind not in TERMINALS:
-        raise BenchError(f"cannot plot into '{path}': "
-                         f"one of {', '.join(sorted(TERMINALS))}")
-    height = PANEL_HEIGHT * 2 * len(guests)
-    script = [f'set terminal {TERMINALS[kind].format(height=height)}',
-              f'set output {_quote(path)}',
-              f'set multiplot layout {2 * len(guests)},1',
+    base = os.path.splitext(path)[0]
+    script = [f'set multiplot layout {2 * len(guests)},1',
               'set grid', "set xlabel 'time (s)'", 'set lmargin 10',
               'set rmargin 3', 'set key tmargin right horizontal']
     for number, (title, runs) in enumerate(guests):
@@ -86,13 +99,10 @@ def plot(path: str,
             curves.append((f'{name}: {run.outcome} after {end:.1f} s', data))
         end = max((run.end - run.start for _, run in runs), default=1)
         script.append(f'set xrange [0:{end * 1.02:.2f}]')
-        script += _stops(runs)
+        script += stops(runs)
         script += _panel(f'{title}: remaining', 'MB', 2, '[0:*]', curves)
         script += _panel(f'{title}: throttle', '% of vCPU time', 3, '[0:105]',
                          curves)
         script.append('unset object')
     script.append('unset multiplot')
-    done = subprocess.run(('gnuplot',), input='\n'.join(script) + '\n',
-                          capture_output=True, text=True, check=False)
-    if done.returncode or not os.path.exists(path):
-        raise BenchError(f'gnuplot failed: {done.stderr.strip()}')
+    run_gnuplot(path, PANEL_HEIGHT * 2 * len(guests), script)

@@ -203,8 +203,8 @@ def actuator_table(points: Sequence[Point]) -> str:
         [show(point) for _, show in COLUMNS] for point in points])
 
 
-def tsv(points: Sequence[Point]) -> str:
-    """For programs: a line with names, a line for each point."""
+def tsv(points: Sequence[Any]) -> str:
+    """For programs: a line with names, a line for each point's to_json()."""
     if not points:
         return ''
     lines = ['\t'.join(points[0].to_json())]

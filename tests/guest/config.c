@@ -61,6 +61,7 @@ static const Key keys[] = {
     { "fill", MEMBER(fill), 0, 1, NULL, false },
     { "seed", MEMBER(seed), 1, UINT32_MAX, NULL, false },
     { "cpus", MEMBER(cpus), 1, SMP_CPUS_MAX, NULL, false },
+    { "relay", MEMBER(relay), 0, 1, NULL, false },
     { "rate", MEMBER(rate_mbps), 0, RATE_LIMIT_MBPS, rate_names, true },
     { "cpu", MEMBER(cpu_pct), 0, 100, NULL, true },
     { "mode", MEMBER(closed), 1, 0, mode_names, true },

@@ -30,6 +30,7 @@ typedef struct Config {
     uint32_t fill;                      /* write every page once first */
     uint32_t seed;
     uint32_t cpus;                      /* the boot CPU included */
+    uint32_t relay;                     /* the others take turns */
     Phase phases[PHASES_MAX];
     uint32_t phases_count;
 

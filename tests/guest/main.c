@@ -16,6 +16,8 @@
  *   seed=1          of the random choices
  *   cpus=1          up to 8, as many as the machine has or fewer: the boot CPU
  *                   does the work, the others are always busy, see smp.h
+ *   relay=0         1: of the others, one at a time gets something done, and
+ *                   hands over to the next; the rest spin for their turn
  *   rate=max        N, max (also 0), calm (1), idle (no writes after boot)
  *   cpu=0           percent of a CPU that this rate costs; 0: what it costs
  *   mode=open       open: work arrives at the rate, and is caught up with;
@@ -502,7 +504,7 @@ void workload_main(uint32_t magic, const struct multiboot_info *info)
     }
     set_up_pages(w, info->mem_upper_kib);
     calibrate(w);
-    if (!smp_start(w->config.cpus)) {
+    if (!smp_start(w->config.cpus, w->config.relay)) {
         die("cpus: a CPU does not start", "");
     }
     w->start_ticks = clock_now();

@@ -33,6 +33,9 @@
 /* volatile: a device register, or a page to be dirtied by each store */
 typedef volatile uint32_t SmpWord;
 
+/* Of CPUs 1 to @relay_cpus - 1, whose turn it is; 0 CPUs: they do not wait */
+static volatile uint32_t relay_cpus, relay_turn;
+
 static SmpWord *lapic(uint32_t offset)
 {
     return (SmpWord *)(LAPIC_ADDRESS + offset);
@@ -67,7 +70,7 @@ void smp_init(void)
     }
 }
 
-bool smp_start(uint32_t cpus)
+bool smp_start(uint32_t cpus, bool relay)
 {
     uint8_t *trampoline = (uint8_t *)TRAMPOLINE_ADDRESS;
     uint32_t size = smp_trampoline_end - smp_trampoline;
@@ -75,6 +78,8 @@ bool smp_start(uint32_t cpus)
     for (uint32_t i = 0; i < size; i++) {
         trampoline[i] = smp_trampoline[i];
     }
+    relay_cpus = relay ? cpus : 0;
+    relay_turn = 1;
     asm volatile("" : : : "memory");    /* before the others are started */
     *lapic(LAPIC_SPURIOUS) = LAPIC_ENABLE;
     for (uint32_t cpu = 1; cpu < cpus; cpu++) {
@@ -92,14 +97,30 @@ bool smp_start(uint32_t cpus)
     return true;
 }
 
+/* Its turn, for whoever has done something and hands over */
+static void relay_wait(uint32_t cpu)
+{
+    while (relay_cpus && relay_turn != cpu) {
+    }
+}
+
+static void relay_hand_over(uint32_t cpu)
+{
+    if (relay_cpus) {
+        relay_turn = cpu + 1 < relay_cpus ? cpu + 1 : 1;
+    }
+}
+
 void smp_cpu_main(uint32_t cpu)
 {
     SmpWord *words = (SmpWord *)SMP_ADDRESS + cpu * SMP_PAGES * SMP_WORDS;
 
     platform_init_cpu();
     for (uint32_t value = 0;; value++) {
+        relay_wait(cpu);
         words[value % SMP_PAGES * SMP_WORDS] = value;
         pages_burn(SMP_BURN);
         progress_bump(cpu);
+        relay_hand_over(cpu);
     }
 }

@@ -20,8 +20,11 @@
 /* Make the progress of all CPUs zero; the boot CPU is APIC id 0. */
 void smp_init(void);
 
-/* Start APIC ids 1 to @cpus - 1. False when one of them does not come. */
-bool smp_start(uint32_t cpus);
+/*
+ * Start APIC ids 1 to @cpus - 1. False when one of them does not come. @relay:
+ * they take turns, and spin for them, as for a lock.
+ */
+bool smp_start(uint32_t cpus, bool relay);
 
 /* Called by start.S. */
 void smp_cpu_main(uint32_t cpu);

@@ -75,7 +75,7 @@ static bool parse_throttle_param(const char *name, const char *text,
                                  ThrottleValues *values, Error **errp)
 {
     int i = find_throttle_param(name);
-    const ThrottleParam *param = &throttle_params[i];
+    const ThrottleParam *param;
     int64_t value = 0;
     bool on;
 
@@ -83,6 +83,7 @@ static bool parse_throttle_param(const char *name, const char *text,
         error_unknown_param(errp, name);
         return false;
     }
+    param = &throttle_params[i];
     switch (param->type) {
     case PARAM_INT:
         if (qemu_strtoi64(text, NULL, 10, &value) ||
@@ -102,8 +103,8 @@ static bool parse_throttle_param(const char *name, const char *text,
     case PARAM_FALLBACK:
         value = qapi_enum_parse(&CpuThrottleFallback_lookup, text, -1, NULL);
         if (value < 0) {
-            error_setg(errp, "Parameter '%s' expects 'none' or "
-                       "'stop-and-copy'", name);
+            error_setg(errp, "Parameter '%s' expects 'none', "
+                       "'stop-and-copy', 'post-copy' or 'auto'", name);
             return false;
         }
         break;
@@ -225,6 +226,11 @@ bool auto_converge_borrow_params(const char *pairs, Error **errp)
     ThrottleValues to = {};
     bool capability = migrate_auto_converge();
 
+    if (borrowed.to.given) {
+        error_setg(errp, "migrate -t: the parameters of the migration before "
+                   "are not restored yet");
+        return false;
+    }
     if (!parse_throttle_params(pairs, &to, errp)) {
         return false;
     }
@@ -242,6 +248,38 @@ bool auto_converge_borrow_params(const char *pairs, Error **errp)
     return true;
 }
 
+/*
+ * Set what can be set: all together, because they may depend on each other;
+ * else each by itself, as often as one more fits.
+ */
+static void restore_throttle_params(ThrottleValues values)
+{
+    unsigned left = values.given;
+    unsigned before;
+
+    if (set_throttle_params(&values, NULL)) {
+        return;
+    }
+    do {
+        before = left;
+        for (int i = 0; i < ARRAY_SIZE(throttle_params); i++) {
+            values.given = left & 1u << i;
+            if (values.given && set_throttle_params(&values, NULL)) {
+                left &= ~(1u << i);
+            }
+        }
+    } while (left && left != before);
+    for (int i = 0; i < ARRAY_SIZE(throttle_params); i++) {
+        Error *err = NULL;
+
+        values.given = left & 1u << i;
+        if (values.given && !set_throttle_params(&values, &err)) {
+            warn_reportf_err(err, "migrate -t: cannot restore %s: ",
+                MigrationParameter_str(throttle_params[i].parameter));
+        }
+    }
+}
+
 void auto_converge_return_params(void)
 {
     ThrottleValues now = get_throttle_params();
@@ -257,9 +295,11 @@ void auto_converge_return_params(void)
             borrowed.from.given |= 1u << i;
         }
     }
-    if ((borrowed.from.given && !set_throttle_params(&borrowed.from, &err)) ||
-        !set_auto_converge(borrowed.capability, &err)) {
-        warn_reportf_err(err, "migrate -t: cannot restore the parameters: ");
+    if (borrowed.from.given) {
+        restore_throttle_params(borrowed.from);
+    }
+    if (!set_auto_converge(borrowed.capability, &err)) {
+        warn_reportf_err(err, "migrate -t: cannot restore auto-converge: ");
     }
     memset(&borrowed, 0, sizeof(borrowed));
 }

@@ -7,21 +7,54 @@
  */
 
 #include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-migration.h"
 #include "qemu/timer.h"
 #include "migration/auto-converge-control.h"
 #include "migration.h"
+#include "ram.h"
 #include "trace.h"
+
+/*
+ * A stop may outlast its bound by this part of it, and by this much at least:
+ * the prediction is of one window, and links are shared.
+ */
+#define STOP_MARGIN_PART 4
+#define STOP_MARGIN_MIN_MS 1000
 
 /* There is at most one outgoing migration. */
 static AutoConvergeControl control;
+
+/* Pending and not RAM, as of the last iteration; of the migration thread */
+static uint64_t other_bytes;
+
+/* For the migration thread, which reads it without the BQL */
+static bool stop_wanted;
 
 const AutoConvergeControl *auto_converge_control(void)
 {
     return &control;
 }
 
-/* Parameters may change between any two windows; a change leaves a trace. */
-static void control_load_config(void)
+/* With what this migration has, what does the user want at the ceiling? */
+static AutoConvergeFallback control_fallback(void)
+{
+    switch (migrate_get_current()->parameters.cpu_throttle_fallback) {
+    case CPU_THROTTLE_FALLBACK_NONE:
+        return AUTO_CONVERGE_FALLBACK_NONE;
+    case CPU_THROTTLE_FALLBACK_STOP_AND_COPY:
+        return AUTO_CONVERGE_FALLBACK_STOP_AND_COPY;
+    case CPU_THROTTLE_FALLBACK_POST_COPY:
+    case CPU_THROTTLE_FALLBACK_AUTO:
+        return migrate_postcopy_ram() ? AUTO_CONVERGE_FALLBACK_POST_COPY :
+                                        AUTO_CONVERGE_FALLBACK_STOP_AND_COPY;
+    default:
+        g_assert_not_reached();
+    }
+}
+
+/* True, with a trace, when the parameters differ from those in use. */
+static bool control_load_config(void)
 {
     const MigrationParameters *p = &migrate_get_current()->parameters;
     AutoConvergeConfig config;
@@ -32,72 +65,195 @@ static void control_load_config(void)
     config.throttle_initial_pct = p->cpu_throttle_initial;
     config.throttle_increment_pct = p->cpu_throttle_increment;
     config.throttle_max_pct = p->max_cpu_throttle;
-    config.fallback = p->cpu_throttle_fallback == CPU_THROTTLE_FALLBACK_NONE
-                      ? AUTO_CONVERGE_FALLBACK_NONE
-                      : AUTO_CONVERGE_FALLBACK_STOP_AND_COPY;
+    config.fallback = control_fallback();
     config.fallback_downtime_ms = p->cpu_throttle_fallback_downtime;
     config.downtime_limit_ms = p->downtime_limit;
     config.switchover_bps = migrate_avail_switchover_bandwidth();
 
-    if (memcmp(&config, &control.config, sizeof(config))) {
-        control.config = config;
-        trace_auto_converge_config(config.trigger_threshold_pct,
-                                   config.throttle_initial_pct,
-                                   config.throttle_increment_pct,
-                                   config.throttle_max_pct,
-                                   config.fallback,
-                                   config.fallback_downtime_ms,
-                                   config.downtime_limit_ms,
-                                   config.switchover_bps);
+    if (!memcmp(&config, &control.config, sizeof(config))) {
+        return false;
     }
+    control.config = config;
+    trace_auto_converge_config(config.trigger_threshold_pct,
+                               config.throttle_initial_pct,
+                               config.throttle_increment_pct,
+                               config.throttle_max_pct,
+                               config.fallback,
+                               config.fallback_downtime_ms,
+                               config.downtime_limit_ms,
+                               config.switchover_bps);
+    return true;
 }
 
-void auto_converge_control_start(void)
+bool auto_converge_control_start(Error **errp)
 {
+    if (!auto_converge_params_check_start(errp)) {
+        return false;
+    }
     memset(&control, 0, sizeof(control));
+    qatomic_set(&stop_wanted, false);
     auto_converge_init(&control.state);
     control.enabled = migrate_auto_converge();
     control.started_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+    cpu_throttle_reset_held();
     if (control.enabled) {
         control_load_config();
+        auto_converge_stop_watch();
     }
-    cpu_throttle_reset_held();
+    return true;
 }
 
-/* A change of phase, or a ceiling that turned out to be in vain. */
+void auto_converge_control_end(void)
+{
+    auto_converge_stop_reset();
+    auto_converge_send_event();
+}
+
+/* A change of phase, or another reason why the guest is let go. */
 static bool decision_is_news(const AutoConvergeDecision *before,
                              const AutoConvergeDecision *now)
 {
     return now->phase != before->phase ||
            (now->reason != before->reason &&
-            (now->reason == AUTO_CONVERGE_REASON_NO_FALLBACK ||
-             now->reason == AUTO_CONVERGE_REASON_TOO_LONG));
+            now->phase == AUTO_CONVERGE_PHASE_LET_GO);
 }
 
-unsigned auto_converge_control_step(const AutoConvergeSample *sample,
-                                    bool *news)
+/* Do what was decided, and tell of it. */
+static void control_obey(const AutoConvergeDecision *before,
+                         const AutoConvergeDecision *now)
+{
+    control.highest_permille = MAX(control.highest_permille,
+                                   now->throttle_permille);
+    qatomic_set(&stop_wanted, now->switchover);
+    if (now->post_copy && !before->post_copy) {
+        /* It has the capability, see control_fallback() */
+        qmp_migrate_start_postcopy(&error_abort);
+    }
+    if (auto_converge_stop_is_held()) {
+        if (now->phase != AUTO_CONVERGE_PHASE_FALLBACK) {
+            auto_converge_stop_give_back();
+        }
+    } else {
+        cpu_throttle_set_permille(now->throttle_permille);
+    }
+    if (decision_is_news(before, now)) {
+        auto_converge_send_event();
+    }
+}
+
+/* Syncs of others: savevm, COLO, the setup, a guest that is stopped already */
+static bool control_has_windows(void)
+{
+    return control.enabled && runstate_is_running() &&
+           migrate_get_current()->state == MIGRATION_STATUS_ACTIVE;
+}
+
+/* As one word, because a trace event has ten arguments at most */
+static void trace_decision(const AutoConvergeSample *sample,
+                           const AutoConvergeDecision *now)
+{
+    g_autofree char *verdict = g_strdup_printf(
+        "phase=%s reason=%s", auto_converge_phase_name(now->phase),
+        auto_converge_reason_name(now->reason));
+
+    trace_auto_converge_decision(sample->elapsed_ns, sample->guest_run_ns,
+                                 sample->dirty_bytes, sample->drained_bytes,
+                                 sample->remaining_bytes, sample->other_bytes,
+                                 verdict, now->throttle_permille,
+                                 now->predicted_downtime_ms,
+                                 now->predicted_time_ms);
+}
+
+void auto_converge_control_window(AutoConvergeSample *sample)
 {
     AutoConvergeDecision before = control.state.last;
     AutoConvergeDecision now;
 
+    if (!control_has_windows()) {
+        auto_converge_control_restart_window();
+        return;
+    }
     control_load_config();
+    sample->other_bytes = qatomic_read(&other_bytes);
     now = auto_converge_update(&control.state, &control.config, sample);
     control.windows++;
-    control.highest_permille = MAX(control.highest_permille,
-                                   now.throttle_permille);
-    trace_auto_converge_decision(sample->elapsed_ns, sample->guest_run_ns,
-                                 sample->dirty_bytes, sample->drained_bytes,
-                                 sample->remaining_bytes,
-                                 auto_converge_phase_name(now.phase),
-                                 auto_converge_reason_name(now.reason),
-                                 now.throttle_permille,
-                                 now.predicted_downtime_ms,
-                                 now.predicted_time_ms);
-    *news = decision_is_news(&before, &now);
-    return now.throttle_permille;
+    trace_decision(sample, &now);
+    control_obey(&before, &now);
 }
 
-bool auto_converge_switchover_wanted(void)
+/* The same, for what happens between two windows. */
+static void control_obey_between(AutoConvergeDecision before,
+                                 AutoConvergeDecision now)
 {
-    return control.state.last.switchover;
+    if (now.phase != before.phase || now.reason != before.reason) {
+        trace_auto_converge_between(auto_converge_phase_name(now.phase),
+                                    auto_converge_reason_name(now.reason),
+                                    now.throttle_permille);
+    }
+    control_obey(&before, &now);
+}
+
+void auto_converge_control_reload(void)
+{
+    AutoConvergeDecision before = control.state.last;
+
+    if (control.enabled &&
+        migrate_get_current()->state == MIGRATION_STATUS_ACTIVE &&
+        control_load_config()) {
+        control_obey_between(before,
+                             auto_converge_reconfigure(&control.state,
+                                                       &control.config));
+    }
+}
+
+void auto_converge_control_lease_up(void)
+{
+    AutoConvergeDecision before = control.state.last;
+
+    control_obey_between(before, auto_converge_lease_up(&control.state));
+}
+
+void auto_converge_control_stop_ended(AutoConvergeReason reason,
+                                      int64_t stopped_ms)
+{
+    AutoConvergeDecision before = control.state.last;
+
+    control_obey_between(before,
+                         auto_converge_stop_ended(&control.state, reason,
+                                                  stopped_ms * SCALE_MS));
+}
+
+bool auto_converge_control_stop_fits(uint64_t bytes)
+{
+    uint64_t limit_ms = auto_converge_control_stop_limit_ms();
+    uint64_t stop_ms = auto_converge_stop_length_ms(&control.state,
+                                                    &control.config, bytes);
+
+    control.state.last.predicted_downtime_ms = stop_ms;
+    return !limit_ms || stop_ms <= limit_ms;
+}
+
+bool auto_converge_control_stop_wanted(void)
+{
+    return qatomic_read(&stop_wanted);
+}
+
+uint64_t auto_converge_control_stop_limit_ms(void)
+{
+    uint64_t bound_ms = control.config.fallback_downtime_ms;
+
+    return bound_ms ? bound_ms + MAX(STOP_MARGIN_MIN_MS,
+                                     bound_ms / STOP_MARGIN_PART) : 0;
+}
+
+void auto_converge_control_note_stop(int64_t stopped_ms)
+{
+    control.ended_stops_ms += stopped_ms;
+}
+
+void auto_converge_control_note_pending(uint64_t bytes)
+{
+    uint64_t ram_bytes = ram_bytes_remaining();
+
+    qatomic_set(&other_bytes, bytes - MIN(bytes, ram_bytes));
 }

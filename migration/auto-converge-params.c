@@ -10,11 +10,30 @@
 #include "qapi/error.h"
 #include "monitor/monitor.h"
 #include "migration/auto-converge-control.h"
+#include "migration.h"
 
 void auto_converge_params_init(CpuThrottleFallbackParameters *params)
 {
     params->has_cpu_throttle_fallback = true;
     params->has_cpu_throttle_fallback_downtime = true;
+}
+
+/* Post-copy is for a migration that has it. */
+static bool check_fallback(CpuThrottleFallback fallback, Error **errp)
+{
+    if (fallback == CPU_THROTTLE_FALLBACK_POST_COPY &&
+        migrate_auto_converge() && !migrate_postcopy_ram()) {
+        error_setg(errp, "Parameter 'cpu-throttle-fallback' is 'post-copy', "
+                   "which needs the migration capability 'postcopy-ram'");
+        return false;
+    }
+    return true;
+}
+
+bool auto_converge_params_check_start(Error **errp)
+{
+    return check_fallback(
+        migrate_get_current()->parameters.cpu_throttle_fallback, errp);
 }
 
 bool auto_converge_params_check(const CpuThrottleFallbackParameters *params,
@@ -28,7 +47,14 @@ bool auto_converge_params_check(const CpuThrottleFallbackParameters *params,
                    CPU_THROTTLE_FALLBACK_DOWNTIME_MAX_MS);
         return false;
     }
-    return true;
+    switch (migrate_get_current()->state) {
+    case MIGRATION_STATUS_SETUP:
+    case MIGRATION_STATUS_ACTIVE:
+        return !params->has_cpu_throttle_fallback ||
+               check_fallback(params->cpu_throttle_fallback, errp);
+    default:
+        return true; /* The capability may still come. */
+    }
 }
 
 void auto_converge_params_apply(CpuThrottleFallbackParameters *to,

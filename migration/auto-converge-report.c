@@ -15,23 +15,46 @@
 #include "migration/auto-converge-control.h"
 #include "migration.h"
 
-/* What migration.c has counted: at the end, or since the stop until now. */
+/*
+ * What migration.c has counted, at the end or since the stop until now; and
+ * the stops that were ended before.
+ */
 static bool query_downtime_ms(const AutoConvergeControl *control,
                               uint64_t *downtime_ms)
 {
     const MigrationState *s = migrate_get_current();
+    bool stopped;
 
+    *downtime_ms = control->ended_stops_ms;
     switch (s->state) {
     case MIGRATION_STATUS_ACTIVE:
     case MIGRATION_STATUS_PRE_SWITCHOVER:
     case MIGRATION_STATUS_DEVICE:
         /* It may be that of an earlier migration */
-        *downtime_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME) -
-                       s->downtime_start;
-        return s->downtime_start >= control->started_ms;
+        stopped = s->downtime_start >= control->started_ms;
+        if (stopped) {
+            *downtime_ms += qemu_clock_get_ms(QEMU_CLOCK_REALTIME) -
+                            s->downtime_start;
+        }
+        break;
     default:
-        *downtime_ms = s->downtime;
-        return s->downtime || s->state == MIGRATION_STATUS_COMPLETED;
+        stopped = s->downtime || s->state == MIGRATION_STATUS_COMPLETED;
+        *downtime_ms += s->downtime;
+    }
+    return stopped || *downtime_ms;
+}
+
+static CpuThrottleFallback query_fallback(const AutoConvergeControl *control)
+{
+    switch (control->config.fallback) {
+    case AUTO_CONVERGE_FALLBACK_NONE:
+        return CPU_THROTTLE_FALLBACK_NONE;
+    case AUTO_CONVERGE_FALLBACK_STOP_AND_COPY:
+        return CPU_THROTTLE_FALLBACK_STOP_AND_COPY;
+    case AUTO_CONVERGE_FALLBACK_POST_COPY:
+        return CPU_THROTTLE_FALLBACK_POST_COPY;
+    default:
+        g_assert_not_reached();
     }
 }
 
@@ -67,16 +90,17 @@ AutoConvergeInfo *auto_converge_query(void)
     }
     info->throttled_time = cpu_throttle_get_held_ns() / SCALE_MS;
     info->has_downtime = query_downtime_ms(control, &info->downtime);
-    info->fallback = control->config.fallback == AUTO_CONVERGE_FALLBACK_NONE
-                     ? CPU_THROTTLE_FALLBACK_NONE
-                     : CPU_THROTTLE_FALLBACK_STOP_AND_COPY;
+    info->fallback = query_fallback(control);
     return info;
 }
 
 void auto_converge_send_event(void)
 {
-    g_autoptr(AutoConvergeInfo) info = auto_converge_query();
+    g_autoptr(AutoConvergeInfo) info = NULL;
 
+    if (migrate_events()) {
+        info = auto_converge_query();
+    }
     if (info) {
         qapi_event_send_migration_auto_converge(info);
     }

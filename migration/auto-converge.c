@@ -68,6 +68,31 @@
  */
 #define CEILING_PATIENCE_WINDOWS 1.5
 
+/*
+ * The shortest wait between two attempts, and the wait in lengths of the
+ * attempt that was in vain: so the guest is held for at most a fifth of
+ * the time, and less each time.  A minute is long against the pass of a small
+ * guest, which may have an attempt over in five seconds.
+ * Breaks: /auto-converge/let-go/waits
+ */
+#define WAIT_MIN_S 60.0
+#define WAIT_ATTEMPTS 4.0
+
+/*
+ * So often the ceiling is tried, or a stop that then is ended, until a
+ * parameter changes.  The eighth attempt comes two hours after the first, at
+ * the earliest; a guest that was as busy all that time will not change.
+ * Breaks: /auto-converge/let-go/bounded
+ */
+#define ATTEMPTS_MAX 8
+
+/*
+ * The guest dirties clearly less when it is half of the most that was seen
+ * since it was let go; two windows of the same guest differ by less.
+ * Breaks: /auto-converge/let-go/less-dirtying
+ */
+#define CLEARLY_LESS 0.5
+
 #define PCT_MIN 1
 #define PCT_MAX 99
 #define THRESHOLD_PCT_MAX 100
@@ -86,7 +111,7 @@ typedef struct Limits {
     double downtime_s;
     double fallback_downtime_s; /* 0: any */
     double switchover_bps;      /* 0: that of the window */
-    bool may_stop;
+    AutoConvergeFallback fallback;
 } Limits;
 
 /* One sample in the terms of the law. */
@@ -97,6 +122,8 @@ typedef struct Window {
     double remaining_bytes;  /* R */
     double sunk_bytes;       /* S - U: by how much R fell */
     double run_share;        /* w / T */
+    double stop_bytes;       /* R, and what is pending beside RAM */
+    double elapsed_s;        /* T */
     double pass_run_s;       /* w of one pass */
     double pass_dirty_bytes; /* U of one pass */
 } Window;
@@ -149,7 +176,7 @@ static Limits limits_from_config(const AutoConvergeConfig *config)
     lim.downtime_s = config->downtime_limit_ms / MS_PER_S;
     lim.fallback_downtime_s = config->fallback_downtime_ms / MS_PER_S;
     lim.switchover_bps = config->switchover_bps;
-    lim.may_stop = config->fallback == AUTO_CONVERGE_FALLBACK_STOP_AND_COPY;
+    lim.fallback = config->fallback;
     return lim;
 }
 
@@ -194,6 +221,8 @@ static Window measure_window(const AutoConvergeState *state,
     win.stop_bps = lim->switchover_bps > 0 ? lim->switchover_bps :
                                              win.drain_bps;
     win.remaining_bytes = sample->remaining_bytes;
+    win.stop_bytes = win.remaining_bytes + (double)sample->other_bytes;
+    win.elapsed_s = elapsed_s;
     win.sunk_bytes = (double)sample->drained_bytes - sample->dirty_bytes;
     win.run_share = run_s / elapsed_s;
     win.pass_run_s = run_s / passes;
@@ -206,7 +235,6 @@ static void learn_curve(AutoConvergeState *state, const Window *win)
 {
     double run_log, dirty_log;
 
-    state->remaining_bytes = win->remaining_bytes;
     if (win->pass_run_s <= 0 || win->pass_dirty_bytes <= 0) {
         /* Not a point of a curve, but the bulk pass is over all the same. */
         state->has_point = true;
@@ -228,13 +256,13 @@ static void learn_curve(AutoConvergeState *state, const Window *win)
 /* How long is a stop made now? */
 static double stop_length_s(const Window *win)
 {
-    return win->remaining_bytes / win->stop_bps;
+    return win->stop_bytes / win->stop_bps;
 }
 
 /* Does the rest fit into an ordinary switchover? */
 static bool fits_downtime(const Window *win, const Limits *lim)
 {
-    return win->remaining_bytes <= win->stop_bps * lim->downtime_s;
+    return win->stop_bytes <= win->stop_bps * lim->downtime_s;
 }
 
 /*
@@ -275,7 +303,7 @@ static double needed_run_share(const Window *win, const Limits *lim,
 static bool ends_soon(const Window *win, const Limits *lim,
                       double patience_windows)
 {
-    return win->remaining_bytes - win->stop_bps * lim->downtime_s <=
+    return win->stop_bytes - win->stop_bps * lim->downtime_s <=
            patience_windows * win->sunk_bytes;
 }
 
@@ -312,24 +340,58 @@ static void tighten(AutoConvergeState *state, AutoConvergeDecision *next,
                  reason);
 }
 
-/* Bad, a whole window long, at the highest throttle that is allowed. */
-static void give_up(AutoConvergeDecision *next, const Window *win,
+/* All that is allowed was in vain: let the guest go, for longer each time. */
+static void let_go(AutoConvergeState *state, AutoConvergeDecision *next,
+                   AutoConvergeReason reason)
+{
+    double wait_s = fmax(WAIT_MIN_S, WAIT_ATTEMPTS * state->attempt_s);
+
+    next->phase = AUTO_CONVERGE_PHASE_LET_GO;
+    next->reason = reason;
+    next->throttle_permille = 0;
+    next->switchover = false;
+    next->post_copy = false;
+    state->wait_s = ldexp(wait_s, state->attempts);
+    state->attempts = fmin(state->attempts + 1, ATTEMPTS_MAX);
+    state->attempt_s = 0;
+    state->let_go_s = 0;
+    state->peak_ratio = 0;
+    state->peak_dirty_bytes = 0;
+    state->leased_permille = 0;
+}
+
+/* Is a stop allowed that copies what is left now? */
+static bool may_stop(const AutoConvergeState *state, const Limits *lim)
+{
+    double stop_bps = lim->switchover_bps > 0 ? lim->switchover_bps :
+                                                state->drain_bps;
+
+    return lim->fallback == AUTO_CONVERGE_FALLBACK_STOP_AND_COPY &&
+           (lim->fallback_downtime_s <= 0 ||
+            state->stop_bytes <= stop_bps * lim->fallback_downtime_s);
+}
+
+static void fall_back(AutoConvergeDecision *next, const Limits *lim)
+{
+    next->phase = AUTO_CONVERGE_PHASE_FALLBACK;
+    next->post_copy = lim->fallback == AUTO_CONVERGE_FALLBACK_POST_COPY;
+    next->switchover = !next->post_copy;
+    next->reason = next->post_copy ? AUTO_CONVERGE_REASON_POST_COPY :
+                                     AUTO_CONVERGE_REASON_STOP_AND_COPY;
+}
+
+/* Nothing helps: what does the user want then? */
+static void give_up(AutoConvergeState *state, AutoConvergeDecision *next,
                     const Limits *lim)
 {
-    double stop_s = stop_length_s(win);
-
-    set_throttle(next, lim, lim->ceiling_permille,
-                 AUTO_CONVERGE_REASON_NO_FALLBACK);
-    if (!lim->may_stop) {
-        return;
+    if (lim->fallback == AUTO_CONVERGE_FALLBACK_POST_COPY ||
+        may_stop(state, lim)) {
+        fall_back(next, lim);
+    } else {
+        let_go(state, next, lim->fallback == AUTO_CONVERGE_FALLBACK_NONE ?
+                            AUTO_CONVERGE_REASON_NO_FALLBACK :
+                            AUTO_CONVERGE_REASON_TOO_LONG);
     }
-    if (lim->fallback_downtime_s > 0 && stop_s > lim->fallback_downtime_s) {
-        next->reason = AUTO_CONVERGE_REASON_TOO_LONG;
-        return;
-    }
-    next->phase = AUTO_CONVERGE_PHASE_FALLBACK;
-    next->reason = AUTO_CONVERGE_REASON_STOP_AND_COPY;
-    next->switchover = true;
 }
 
 /* Good, and throttled: can the guest have some of its time back? */
@@ -368,6 +430,8 @@ static void decide_bad(AutoConvergeState *state, AutoConvergeDecision *next,
     if (next->throttle_permille == 0) {
         if (ends_soon(win, lim, PATIENCE_WINDOWS)) {
             set_throttle(next, lim, 0, AUTO_CONVERGE_REASON_PATIENCE);
+        } else if (state->attempts >= ATTEMPTS_MAX) {
+            give_up(state, next, lim);
         } else {
             tighten(state, next, win, lim, lim->initial_run_share,
                     AUTO_CONVERGE_REASON_ENGAGE);
@@ -379,7 +443,48 @@ static void decide_bad(AutoConvergeState *state, AutoConvergeDecision *next,
         set_throttle(next, lim, lim->ceiling_permille,
                      AUTO_CONVERGE_REASON_HOLD);
     } else {
-        give_up(next, win, lim);
+        set_throttle(next, lim, lim->ceiling_permille,
+                     AUTO_CONVERGE_REASON_HOLD);
+        give_up(state, next, lim);
+    }
+}
+
+/* Let go, and bad as ever: is there a reason to try again? */
+static void decide_let_go(AutoConvergeState *state, AutoConvergeDecision *next,
+                          const Window *win, const Limits *lim)
+{
+    bool waited = state->let_go_s >= state->wait_s;
+    bool less = win->ratio <= CLEARLY_LESS * state->peak_ratio ||
+                win->pass_dirty_bytes <=
+                CLEARLY_LESS * state->peak_dirty_bytes;
+    bool another = state->attempts < ATTEMPTS_MAX;
+
+    state->peak_ratio = fmax(state->peak_ratio, win->ratio);
+    state->peak_dirty_bytes = fmax(state->peak_dirty_bytes,
+                                   win->pass_dirty_bytes);
+    if (may_stop(state, lim) && (!state->stop_barred || (waited && another))) {
+        state->stop_barred = false;
+        fall_back(next, lim);
+    } else if (another && (waited || less)) {
+        tighten(state, next, win, lim, lim->initial_run_share,
+                AUTO_CONVERGE_REASON_RETRY);
+    }
+}
+
+static void decide(AutoConvergeState *state, AutoConvergeDecision *next,
+                   const Window *win, const Limits *lim)
+{
+    bool bad = win->ratio > lim->threshold_ratio && !fits_downtime(win, lim);
+
+    if (next->phase == AUTO_CONVERGE_PHASE_FALLBACK) {
+        return;
+    }
+    if (bad && next->phase == AUTO_CONVERGE_PHASE_LET_GO) {
+        decide_let_go(state, next, win, lim);
+    } else if (bad) {
+        decide_bad(state, next, win, lim);
+    } else {
+        decide_good(next, win, lim);
     }
 }
 
@@ -410,6 +515,9 @@ static uint64_t predict_time_ms(const AutoConvergeState *state,
     if (next->switchover || fits_downtime(win, lim)) {
         return double_to_u64(stop_length_s(win) * MS_PER_S);
     }
+    if (next->post_copy) {
+        return double_to_u64(pass_s * MS_PER_S);
+    }
     ratio = predict_ratio(state, win,
                           throttle_to_run_share(state->last.throttle_permille),
                           throttle_to_run_share(next->throttle_permille));
@@ -426,6 +534,43 @@ void auto_converge_init(AutoConvergeState *state)
         .last.predicted_time_ms = AUTO_CONVERGE_NEVER,
         .exponent = EXPONENT_MAX,
     };
+}
+
+/*
+ * The first window after a lease was up was sent in part only, and the guest
+ * ran freely in the rest of it: it says that it goes on, and nothing else.
+ */
+static void resume(AutoConvergeState *state, AutoConvergeDecision *next,
+                   const Limits *lim)
+{
+    set_throttle(next, lim, state->leased_permille,
+                 AUTO_CONVERGE_REASON_RESUME);
+    state->leased_permille = 0;
+}
+
+static void take_window(AutoConvergeState *state, AutoConvergeDecision *next,
+                        const Window *win, const Limits *lim)
+{
+    bool leased = state->leased_permille > 0;
+
+    if (!leased) {
+        learn_curve(state, win);
+    }
+    state->remaining_bytes = win->remaining_bytes;
+    state->stop_bytes = win->stop_bytes;
+    state->drain_bps = win->drain_bps;
+    if (next->phase == AUTO_CONVERGE_PHASE_LET_GO) {
+        state->let_go_s += win->elapsed_s;
+    } else if (next->throttle_permille > 0) {
+        state->attempt_s += win->elapsed_s;
+    } else {
+        state->attempt_s = 0;
+    }
+    if (leased) {
+        resume(state, next, lim);
+    } else {
+        decide(state, next, win, lim);
+    }
 }
 
 AutoConvergeDecision auto_converge_update(AutoConvergeState *state,
@@ -445,24 +590,104 @@ AutoConvergeDecision auto_converge_update(AutoConvergeState *state,
 
     if (sample_is_usable(sample)) {
         win = measure_window(state, &lim, sample);
-        learn_curve(state, &win);
-        if (next.phase == AUTO_CONVERGE_PHASE_FALLBACK) {
-            next.switchover = true;
-        } else if (win.ratio > lim.threshold_ratio &&
-                   !fits_downtime(&win, &lim)) {
-            decide_bad(state, &next, &win, &lim);
-        } else {
-            decide_good(&next, &win, &lim);
-        }
+        take_window(state, &next, &win, &lim);
         next.predicted_downtime_ms =
             double_to_u64(stop_length_s(&win) * MS_PER_S);
         next.predicted_time_ms = predict_time_ms(state, &win, &lim, &next);
-    } else if (next.phase != AUTO_CONVERGE_PHASE_FALLBACK) {
+    } else if (next.phase != AUTO_CONVERGE_PHASE_FALLBACK &&
+               next.phase != AUTO_CONVERGE_PHASE_LET_GO) {
         set_throttle(&next, &lim, next.throttle_permille,
                      AUTO_CONVERGE_REASON_REJECTED);
     }
     state->last = next;
     return next;
+}
+
+/* In the middle of a stop: is it still what the user wants? */
+static void reconfigure_fallback(AutoConvergeState *state,
+                                 AutoConvergeDecision *next, const Limits *lim)
+{
+    if (next->switchover && !may_stop(state, lim)) {
+        give_up(state, next, lim);
+    }
+}
+
+AutoConvergeDecision
+auto_converge_reconfigure(AutoConvergeState *state,
+                          const AutoConvergeConfig *config)
+{
+    const Limits lim = limits_from_config(config);
+    AutoConvergeDecision next = state->last;
+
+    state->attempts = 0;
+    state->wait_s = 0;
+    state->stop_barred = false;
+    switch (next.phase) {
+    case AUTO_CONVERGE_PHASE_THROTTLE:
+    case AUTO_CONVERGE_PHASE_CEILING:
+        if (next.throttle_permille > lim.ceiling_permille) {
+            set_throttle(&next, &lim, lim.ceiling_permille,
+                         AUTO_CONVERGE_REASON_CEILING);
+        }
+        break;
+    case AUTO_CONVERGE_PHASE_FALLBACK:
+        reconfigure_fallback(state, &next, &lim);
+        break;
+    case AUTO_CONVERGE_PHASE_LET_GO:
+        if (state->leased_permille == 0 &&
+            (lim.fallback == AUTO_CONVERGE_FALLBACK_POST_COPY ||
+             may_stop(state, &lim))) {
+            fall_back(&next, &lim);
+        }
+        break;
+    case AUTO_CONVERGE_PHASE_WATCH:
+    default:
+        break;
+    }
+    state->last = next;
+    return next;
+}
+
+AutoConvergeDecision auto_converge_lease_up(AutoConvergeState *state)
+{
+    AutoConvergeDecision next = state->last;
+
+    if (next.throttle_permille > 0 &&
+        next.phase != AUTO_CONVERGE_PHASE_FALLBACK) {
+        state->leased_permille = next.throttle_permille;
+        next.phase = AUTO_CONVERGE_PHASE_LET_GO;
+        next.reason = AUTO_CONVERGE_REASON_STALLED;
+        next.throttle_permille = 0;
+        next.predicted_downtime_ms = AUTO_CONVERGE_NEVER;
+        next.predicted_time_ms = AUTO_CONVERGE_NEVER;
+    }
+    state->last = next;
+    return next;
+}
+
+AutoConvergeDecision auto_converge_stop_ended(AutoConvergeState *state,
+                                              AutoConvergeReason reason,
+                                              uint64_t stopped_ns)
+{
+    AutoConvergeDecision next = state->last;
+
+    state->attempt_s += stopped_ns / NS_PER_S;
+    let_go(state, &next, reason);
+    state->stop_barred = true;
+    next.predicted_time_ms = AUTO_CONVERGE_NEVER;
+    state->last = next;
+    return next;
+}
+
+uint64_t auto_converge_stop_length_ms(const AutoConvergeState *state,
+                                      const AutoConvergeConfig *config,
+                                      uint64_t bytes)
+{
+    double stop_bps = config->switchover_bps > 0 ? config->switchover_bps :
+                                                   state->drain_bps;
+
+    return stop_bps > 0 ? double_to_u64(bytes / stop_bps * MS_PER_S) :
+           AUTO_CONVERGE_NEVER;
 }
 
 const char *auto_converge_phase_name(AutoConvergePhase phase)
@@ -472,6 +697,7 @@ const char *auto_converge_phase_name(AutoConvergePhase phase)
         [AUTO_CONVERGE_PHASE_THROTTLE] = "throttle",
         [AUTO_CONVERGE_PHASE_CEILING] = "ceiling",
         [AUTO_CONVERGE_PHASE_FALLBACK] = "fallback",
+        [AUTO_CONVERGE_PHASE_LET_GO] = "let-go",
     };
 
     assert((unsigned)phase < AUTO_CONVERGE_PHASE__MAX);
@@ -495,6 +721,11 @@ const char *auto_converge_reason_name(AutoConvergeReason reason)
         [AUTO_CONVERGE_REASON_NO_FALLBACK] = "no-fallback",
         [AUTO_CONVERGE_REASON_TOO_LONG] = "too-long",
         [AUTO_CONVERGE_REASON_STOP_AND_COPY] = "stop-and-copy",
+        [AUTO_CONVERGE_REASON_POST_COPY] = "post-copy",
+        [AUTO_CONVERGE_REASON_OUTLASTED] = "outlasted",
+        [AUTO_CONVERGE_REASON_STALLED] = "stalled",
+        [AUTO_CONVERGE_REASON_RESUME] = "resume",
+        [AUTO_CONVERGE_REASON_RETRY] = "retry",
     };
 
     assert((unsigned)reason < AUTO_CONVERGE_REASON__MAX);

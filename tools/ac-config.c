@@ -23,7 +23,8 @@ static const Parameter parameters[] = {
     { "cpu-throttle-increment", "1..99 (%)", "10" },
     { "cpu-throttle-tailslow", "on|off, without effect", "off" },
     { "max-cpu-throttle", "cpu-throttle-initial..99 (%)", "99" },
-    { "cpu-throttle-fallback", "none|stop-and-copy", "stop-and-copy" },
+    { "cpu-throttle-fallback", "none|stop-and-copy|post-copy",
+      "stop-and-copy" },
     { "cpu-throttle-fallback-downtime", "0..2^64-1 (ms), 0: no bound",
       "30000" },
     { "downtime-limit", "0..2000000 (ms)", "300" },
@@ -69,6 +70,10 @@ static bool parse_fallback(const char *text, AutoConvergeFallback *fallback)
 {
     if (g_str_equal(text, "none")) {
         *fallback = AUTO_CONVERGE_FALLBACK_NONE;
+        return true;
+    }
+    if (g_str_equal(text, "post-copy")) {
+        *fallback = AUTO_CONVERGE_FALLBACK_POST_COPY;
         return true;
     }
     *fallback = AUTO_CONVERGE_FALLBACK_STOP_AND_COPY;

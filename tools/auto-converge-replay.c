@@ -25,8 +25,11 @@
 
 static const char *const keys[] = {
     "elapsed_ns", "guest_run_ns", "dirty_bytes", "drained_bytes",
-    "remaining_bytes",
+    "remaining_bytes", "other_bytes",
 };
+
+/* Older traces do not have the rest. */
+#define KEYS_NEEDED 5
 
 /* One word: a sample's key, in @values and @seen; or of no concern. */
 static bool parse_word(char *word, uint64_t *values, bool *seen, char **error)
@@ -70,7 +73,7 @@ static bool parse_sample(char *line, AutoConvergeSample *sample, char **error)
             return false;
         }
     }
-    for (i = 0; i < ARRAY_SIZE(keys); i++) {
+    for (i = 0; i < KEYS_NEEDED; i++) {
         if (!seen[i]) {
             *error = g_strdup_printf("%s is missing", keys[i]);
             return false;
@@ -82,6 +85,7 @@ static bool parse_sample(char *line, AutoConvergeSample *sample, char **error)
         .dirty_bytes = values[2],
         .drained_bytes = values[3],
         .remaining_bytes = values[4],
+        .other_bytes = values[5],
     };
     return true;
 }
@@ -94,7 +98,8 @@ static void print_decision(const AutoConvergeDecision *decision)
            auto_converge_phase_name(decision->phase),
            auto_converge_reason_name(decision->reason),
            decision->throttle_permille,
-           decision->switchover ? "switchover" : "continue",
+           decision->switchover ? "switchover" :
+           decision->post_copy ? "post-copy" : "continue",
            decision->predicted_downtime_ms, decision->predicted_time_ms);
     fflush(stdout);
 }
@@ -145,8 +150,10 @@ static void print_help(FILE *out)
           "Reads lines with\n\n"
           "  elapsed_ns= guest_run_ns= dirty_bytes= drained_bytes= "
           "remaining_bytes=\n\n"
-          "in any order, other words are ignored, and answers each with\n\n"
-          "  phase= reason= throttle_permille= action=continue|switchover\n"
+          "and, if it is not 0, other_bytes=, in any order, other words are "
+          "ignored,\nand answers each with\n\n"
+          "  phase= reason= throttle_permille= "
+          "action=continue|switchover|post-copy\n"
           "  predicted_downtime_ms= predicted_time_ms=\n\n"
           "on one line, where 18446744073709551615 ms is never.\n"
           "Exit status: 0, 1 after a bad line, 2 for a bad command line.\n\n"

@@ -11,14 +11,39 @@
  * reports what was decided.
  *
  *     end of a window in ram.c
- *         -> cpu_throttle_adapt(sample)          the throttle obeys
- *             -> auto_converge_control_step()    the law decides
+ *         -> auto_converge_control_window()      the law decides
+ *     migrate-set-parameters
+ *         -> auto_converge_control_reload()      it decides again
+ *             -> cpu_throttle_set_permille()     the throttle obeys
  *     migration_iteration_run()
- *         -> auto_converge_switchover_wanted()
+ *         -> auto_converge_stop_step()           the guest is stopped
  *
- * Everything needs the BQL, except auto_converge_switchover_wanted(), which
- * is for the migration thread; an answer from just before the decision costs it
- * one more iteration.
+ * A stop
+ * ------
+ * The vCPUs are stopped as for a switchover, and the migration thread goes on
+ * as before, without the BQL: monitor, devices and clients are served, and the
+ * migration can be cancelled.  When little is left, the ordinary completion
+ * does the rest.
+ *
+ *              the migration thread stops the guest
+ *     NONE ------------------------------------------> HELD
+ *      ^ ^                                              |  little is left
+ *      | +-- cancelled; too long; link dead; unwanted --+  v
+ *      |                                            COMPLETING
+ *      |                                                |  device state is
+ *      |                                                v  about to be sent
+ *      +--------- the migration has ended ----------- FINAL
+ *
+ * All transitions are made with the BQL held.  Only in HELD is the guest given
+ * back by what is here; from COMPLETING on, migration.c does it when it fails.
+ * In FINAL a cancel is refused: the destination may run the guest as soon as
+ * it has got the last byte, and does not ask.
+ *
+ * The migration thread may be blocked in a write while the link is dead.  So a
+ * timer of the main loop watches the stop, and the throttle.
+ *
+ * Everything needs the BQL, except what is said to be for the migration
+ * thread, which must not hold it there.
  */
 
 #ifndef MIGRATION_AUTO_CONVERGE_CONTROL_H
@@ -27,21 +52,29 @@
 #include "migration/auto-converge.h"
 #include "migration/cpu-throttle-actuator.h"
 #include "qapi/qapi-types-migration.h"
+#include "qapi/qapi-types-run-state.h"
 
 /* All there is to know about the running migration, or the last one. */
 typedef struct AutoConvergeControl {
     bool enabled;              /* the migration has auto-converge */
     int64_t started_ms;        /* when, by QEMU_CLOCK_REALTIME */
-    AutoConvergeConfig config; /* as of the last window */
+    AutoConvergeConfig config;
     AutoConvergeState state;
     unsigned highest_permille; /* the highest throttle decided */
     uint64_t windows;          /* number of windows measured */
+    uint64_t ended_stops_ms;   /* length of the stops that were ended */
 } AutoConvergeControl;
 
 const AutoConvergeControl *auto_converge_control(void);
 
-/* A migration starts: forget the one before. */
-void auto_converge_control_start(void);
+/*
+ * A migration starts: forget the one before.  Fails, with nothing changed,
+ * when the parameters contradict the capabilities.
+ */
+bool auto_converge_control_start(Error **errp);
+
+/* It has ended, and the guest is where it belongs: tells the event. */
+void auto_converge_control_end(void);
 
 /* A window starts: the guest run time of the sample counts from here. */
 void auto_converge_control_restart_window(void);
@@ -50,19 +83,81 @@ void auto_converge_control_restart_window(void);
 uint64_t auto_converge_control_guest_run_ns(uint64_t elapsed_ns);
 
 /*
- * One window has ended.  Returns the throttle to obey, in permille; *@news
- * says whether management ought to hear of it.
+ * A window has ended; what there is beside RAM is filled in.  Those that are
+ * not of a running guest, in the iteration of a migration, do not count.
  */
-unsigned auto_converge_control_step(const AutoConvergeSample *sample,
-                                    bool *news);
+void auto_converge_control_window(AutoConvergeSample *sample);
 
-/* The guest must be stopped and the rest copied now. */
-bool auto_converge_switchover_wanted(void);
+/* The migration parameters may have changed. */
+void auto_converge_control_reload(void);
+
+/* For auto-converge-stop.c: no throttle without progress; how a stop ended. */
+void auto_converge_control_lease_up(void);
+void auto_converge_control_stop_ended(AutoConvergeReason reason,
+                                      int64_t stopped_ms);
+/* ... and what a stop that has just begun has to copy; false: too long. */
+bool auto_converge_control_stop_fits(uint64_t bytes);
+
+/* Is the guest to be stopped, as far as the law is concerned? */
+bool auto_converge_control_stop_wanted(void);
+
+/* A stop has ended without a result, and cost so much. */
+void auto_converge_control_note_stop(int64_t stopped_ms);
+
+/* For the migration thread: so much is pending, RAM and other. */
+void auto_converge_control_note_pending(uint64_t bytes);
+
+/* How long a stop may last, ms, a margin included; 0: any time. */
+uint64_t auto_converge_control_stop_limit_ms(void);
+
+/* The watch over throttle and stop, from the start of a migration to its end */
+void auto_converge_stop_watch(void);
+void auto_converge_stop_reset(void);
+
+/*
+ * For the migration thread, before each iteration, in which @pending_bytes are
+ * pending: stops the guest if it is time to, and if it @may_switch.
+ */
+void auto_converge_stop_step(uint64_t pending_bytes, bool may_switch);
+
+/*
+ * For the migration thread: so little is pending that it could complete.
+ * True when it had better go on, because the completion holds the BQL and the
+ * guest is stopped anyway.
+ */
+bool auto_converge_stop_goes_on(uint64_t pending_bytes);
+
+/* Does a stop hold the guest?  Then its pass is the last. */
+bool auto_converge_stop_is_held(void);
+
+/*
+ * The guest is being stopped for the switchover.  True, with the result in
+ * @ret, when a stop has done that already; from now on the completion is in
+ * charge of the guest.
+ */
+bool auto_converge_stop_hand_over(int *ret);
+
+/* The last bytes are about to be sent. */
+void auto_converge_stop_set_final(void);
+
+/* True, with an error, when a cancel comes too late. */
+bool auto_converge_stop_is_final(Error **errp);
+
+/* The migration was cancelled, or the stop is unwanted: the guest runs on. */
+void auto_converge_stop_give_back(void);
+
+/*
+ * migration.c, for auto-converge-stop.c: stop the guest and remember how it
+ * was; start it again and forget that; what is pending, after a sync.
+ */
+int migration_stop_vm(MigrationState *s, RunState state);
+void migration_resume_vm(MigrationState *s);
+uint64_t migration_pending_exact(MigrationState *s);
 
 /* What query-migrate shows; NULL when the migration has no auto-converge. */
 AutoConvergeInfo *auto_converge_query(void);
 
-/* Sends the event MIGRATION_AUTO_CONVERGE with the same contents. */
+/* Sends the event MIGRATION_AUTO_CONVERGE with the same contents, if wanted. */
 void auto_converge_send_event(void);
 
 /* HMP "info migrate": prints the same. */
@@ -76,6 +171,8 @@ void auto_converge_print_info(Monitor *mon, const AutoConvergeInfo *info);
 void auto_converge_params_init(CpuThrottleFallbackParameters *params);
 bool auto_converge_params_check(const CpuThrottleFallbackParameters *params,
                                 Error **errp);
+/* ... and whether a migration can start with what they are now */
+bool auto_converge_params_check_start(Error **errp);
 void auto_converge_params_apply(CpuThrottleFallbackParameters *to,
                                 const CpuThrottleFallbackParameters *from);
 

@@ -52,9 +52,19 @@
  *                         needed one in one step, to 1 - initial at most
  *     bad, throttled      it falls to the needed one, by increment at least
  *     bad, at the ceiling nothing, when R fits within 1.5 such windows; else
- *                         stop and copy, unless R / B exceeds the fallback's
- *                         bound
+ *                         the fallback: post-copy; or stop and copy, unless
+ *                         R / B exceeds its bound; else let the guest go
  *     good, throttled     it rises by target / ratio, at most by 2
+ *
+ * What a stop has to copy is R and what is pending beside RAM, so wherever the
+ * length of a stop is meant, R is the sum of both.
+ *
+ * A throttle that was shown to be in vain only costs the guest.  So it is let
+ * go, and held again only with a reason: a parameter changed; the guest
+ * dirties clearly less; or a wait is over, which is longer than the attempt
+ * was and doubles with each.  After a stated number of attempts only a
+ * parameter or a calm guest helps, so that what they cost is bounded.  A stop
+ * needs no throttle: it is made as soon as R / B falls below the bound.
  *
  * From which follow, and are tested:
  *
@@ -71,19 +81,31 @@
  *
  *            ratio bad, and it will not end by itself
  *     WATCH ------------------------------------------> THROTTLE <--+
- *       ^  ^                                             |  |       | needs
- *       |  +---------------- calm again -----------------+  |       | less
- *       |                                                   v       |
- *       +------------------- calm again ---------------- CEILING ---+
- *                                                           |
- *                          a whole window did not help, and |
- *                          the stop is within its bound     v
- *                                                        FALLBACK
+ *      ^ ^  ^                                            |  |       | needs
+ *      | |  +---------------- calm again ----------------+  |       | less
+ *      | |                                                  v       |
+ *      | +------------------- calm again --------------- CEILING ---+
+ *      |                                                  ^ |  |
+ *      |   the wait is over, or the guest dirties less    | |  | a whole
+ *      |  +-----------------------------------------------+ |  | window did
+ *      |  |  no stop is allowed, or it was ended            |  | not help
+ *     LET GO <----------------------------------------------+  |
+ *         |  ^                                                 v
+ *         |  +--------------------------------------------- FALLBACK
+ *         +--------- R / B is within the bound -------------^
  *
  * WATCH leaves the guest alone.  THROTTLE jumps to the needed run share in
  * one step and follows it: down at once, up by at most a factor of two per
  * window.  CEILING holds max-cpu-throttle for one whole window to see what it
- * does.  FALLBACK is final: the vCPUs are stopped and the rest is copied.
+ * does.  FALLBACK stops the vCPUs and copies the rest, or starts post-copy; it
+ * is final unless the stop is ended.  LET GO leaves the guest alone after all
+ * that was allowed had been in vain.
+ *
+ * Three things happen between two windows.  A parameter changes: what it
+ * forbids ends at once, what it allows begins at once.  Nothing is sent any
+ * more, and the throttle's lease is up: the guest is let go until the next
+ * window, which takes the throttle up again.  A stop ends without a result,
+ * because it outlasts its bound or the link is dead.
  *
  * Everything here is a function of its arguments.  There is no clock, no
  * lock, no allocation and no global.
@@ -94,8 +116,9 @@
 
 /* What happens when the highest allowed throttle does not help. */
 typedef enum AutoConvergeFallback {
-    AUTO_CONVERGE_FALLBACK_NONE,          /* hold the ceiling */
+    AUTO_CONVERGE_FALLBACK_NONE,          /* let the guest go */
     AUTO_CONVERGE_FALLBACK_STOP_AND_COPY, /* switch over, whatever is left */
+    AUTO_CONVERGE_FALLBACK_POST_COPY,     /* start post-copy */
 } AutoConvergeFallback;
 
 typedef enum AutoConvergePhase {
@@ -103,6 +126,7 @@ typedef enum AutoConvergePhase {
     AUTO_CONVERGE_PHASE_THROTTLE,
     AUTO_CONVERGE_PHASE_CEILING,
     AUTO_CONVERGE_PHASE_FALLBACK,
+    AUTO_CONVERGE_PHASE_LET_GO,
     AUTO_CONVERGE_PHASE__MAX,
 } AutoConvergePhase;
 
@@ -122,6 +146,11 @@ typedef enum AutoConvergeReason {
     AUTO_CONVERGE_REASON_NO_FALLBACK, /* ceiling in vain, fallback is 'none' */
     AUTO_CONVERGE_REASON_TOO_LONG,    /* ceiling in vain, stop beyond bound */
     AUTO_CONVERGE_REASON_STOP_AND_COPY, /* ceiling in vain: switch over */
+    AUTO_CONVERGE_REASON_POST_COPY,   /* ceiling in vain: start post-copy */
+    AUTO_CONVERGE_REASON_OUTLASTED,   /* the stop outlasted its bound */
+    AUTO_CONVERGE_REASON_STALLED,     /* nothing was sent for too long */
+    AUTO_CONVERGE_REASON_RESUME,      /* sent again: throttled as before */
+    AUTO_CONVERGE_REASON_RETRY,       /* let go long enough: once more */
     AUTO_CONVERGE_REASON__MAX,
 } AutoConvergeReason;
 
@@ -148,6 +177,7 @@ typedef struct AutoConvergeSample {
     uint64_t dirty_bytes;     /* U: pages that became dirty x page size */
     uint64_t drained_bytes;   /* S: pages that ceased to be dirty x page size */
     uint64_t remaining_bytes; /* R: pages dirty at the end x page size */
+    uint64_t other_bytes;     /* pending at the end, and not RAM */
 } AutoConvergeSample;
 
 #define AUTO_CONVERGE_NEVER UINT64_MAX
@@ -157,6 +187,7 @@ typedef struct AutoConvergeDecision {
     AutoConvergeReason reason;
     unsigned throttle_permille;    /* 0: run freely; 990: run 1 % of the time */
     bool switchover;               /* stop the guest and complete now */
+    bool post_copy;                /* start post-copy now */
     uint64_t dirty_rate_bps;       /* U / T, bytes per second */
     uint64_t transfer_rate_bps;    /* S / T, bytes per second */
     uint64_t predicted_downtime_ms; /* a stop made now, R / B; or _NEVER */
@@ -174,6 +205,16 @@ typedef struct AutoConvergeState {
     double point_run_s;       /* w and U of one of its passes */
     double point_dirty_bytes;
     double exponent;          /* a: the curve is continued as U ~ w^a */
+    double stop_bytes;        /* what a stop made now would have to copy */
+    double drain_bps;         /* B of the last window; 0: none yet */
+    unsigned leased_permille; /* in force when the lease was up; 0: it is not */
+    unsigned attempts;        /* in vain, since a parameter changed */
+    double attempt_s;         /* how long this one takes, or the last took */
+    double let_go_s;          /* since the guest was let go */
+    double wait_s;            /* of these until the next attempt */
+    bool stop_barred;         /* a stop was ended: none before the wait is up */
+    double peak_ratio;        /* the highest while let go */
+    double peak_dirty_bytes;
 } AutoConvergeState;
 
 /* Start of a migration: WATCH, unthrottled, nothing measured. */
@@ -186,6 +227,30 @@ void auto_converge_init(AutoConvergeState *state);
 AutoConvergeDecision auto_converge_update(AutoConvergeState *state,
                                           const AutoConvergeConfig *config,
                                           const AutoConvergeSample *sample);
+
+/*
+ * The parameters are @config now: what it forbids ends, what it allows after a
+ * ceiling in vain begins.  For between two windows.
+ */
+AutoConvergeDecision
+auto_converge_reconfigure(AutoConvergeState *state,
+                          const AutoConvergeConfig *config);
+
+/* Nothing was sent for as long as a throttle may last without a window. */
+AutoConvergeDecision auto_converge_lease_up(AutoConvergeState *state);
+
+/*
+ * The stop was ended after @stopped_ns, and the guest runs again: @reason is
+ * OUTLASTED, STALLED, or TOO_LONG, when more was left than had been predicted.
+ */
+AutoConvergeDecision auto_converge_stop_ended(AutoConvergeState *state,
+                                              AutoConvergeReason reason,
+                                              uint64_t stopped_ns);
+
+/* How long does a stop take that has @bytes to copy?  ms, or _NEVER. */
+uint64_t auto_converge_stop_length_ms(const AutoConvergeState *state,
+                                      const AutoConvergeConfig *config,
+                                      uint64_t bytes);
 
 /* Names as in QAPI: "watch", "stop-and-copy"...; the argument must be valid. */
 const char *auto_converge_phase_name(AutoConvergePhase phase);

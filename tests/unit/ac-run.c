@@ -163,7 +163,7 @@ AcResult ac_run(const AcRun *run, const AutoConvergeConfig *config,
             finish(&result, &plant, AC_OUTCOME_CONVERGED);
             return result;
         }
-        if (trace.decision.switchover) {
+        if (trace.decision.switchover || trace.decision.post_copy) {
             result.predicted_downtime_s =
                 trace.decision.predicted_downtime_ms / 1e3;
             finish(&result, &plant, AC_OUTCOME_STOPPED);

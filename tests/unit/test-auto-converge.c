@@ -123,15 +123,19 @@ static void assert_sane(const AutoConvergeState *state,
     max_pct = max_pct < 1 ? 1 : max_pct > 99 ? 99 : max_pct;
     g_assert_cmpuint(decision.phase, <, AUTO_CONVERGE_PHASE__MAX);
     g_assert_cmpuint(decision.reason, <, AUTO_CONVERGE_REASON__MAX);
-    g_assert_cmpint(decision.switchover, ==, final);
+    g_assert_cmpint(decision.switchover != decision.post_copy, ==, final);
+    g_assert_false(decision.switchover && decision.post_copy);
     if (!final) {
         g_assert_cmpuint(decision.throttle_permille, <=, max_pct * 10);
-        g_assert_cmpint(decision.phase == AUTO_CONVERGE_PHASE_WATCH, ==,
+        g_assert_cmpint(decision.phase == AUTO_CONVERGE_PHASE_WATCH ||
+                        decision.phase == AUTO_CONVERGE_PHASE_LET_GO, ==,
                         decision.throttle_permille == 0);
     }
     g_assert_true(isfinite(state->remaining_bytes));
     g_assert_true(isfinite(state->point_run_s));
     g_assert_true(isfinite(state->point_dirty_bytes));
+    g_assert_true(isfinite(state->wait_s));
+    g_assert_true(isfinite(state->stop_bytes));
     g_assert_true(state->exponent >= 0.25 && state->exponent <= 1);
     g_assert_cmpint(state->last.phase, ==, decision.phase);
     g_assert_cmpuint(state->last.throttle_permille, ==,
@@ -164,7 +168,7 @@ static void test_total(void)
                 .throttle_initial_pct = random_value(&seed),
                 .throttle_increment_pct = random_value(&seed),
                 .throttle_max_pct = random_value(&seed),
-                .fallback = next_random(&seed) & 1,
+                .fallback = next_random(&seed) % 3,
                 .fallback_downtime_ms = random_value(&seed),
                 .downtime_limit_ms = random_value(&seed),
                 .switchover_bps = random_value(&seed),
@@ -175,10 +179,27 @@ static void test_total(void)
                 .dirty_bytes = random_value(&seed),
                 .drained_bytes = random_value(&seed),
                 .remaining_bytes = random_value(&seed),
+                .other_bytes = random_value(&seed),
             };
 
             assert_sane(&state, &config,
                         auto_converge_update(&state, &config, &sample));
+            switch (next_random(&seed) % 8) {
+            case 0:
+                auto_converge_reconfigure(&state, &config);
+                break;
+            case 1:
+                auto_converge_lease_up(&state);
+                break;
+            case 2:
+                auto_converge_stop_ended(&state,
+                                         AUTO_CONVERGE_REASON_OUTLASTED,
+                                         random_value(&seed));
+                break;
+            default:
+                continue;
+            }
+            assert_sane(&state, &config, state.last);
         }
     }
 }
@@ -610,8 +631,9 @@ static void test_fallback_bound(void)
     config.fallback_downtime_ms = 6300;
     reach_ceiling(&state, &config);
     d = step(&state, &config, in_vain);
-    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_LET_GO);
     g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_TOO_LONG);
+    g_assert_cmpuint(d.throttle_permille, ==, 0);
     g_assert_false(d.switchover);
     d = step(&state, &config, in_vain);
     g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_TOO_LONG);
@@ -652,11 +674,12 @@ static void test_fallback_none(void)
 
     config.fallback = AUTO_CONVERGE_FALLBACK_NONE;
     reach_ceiling(&state, &config);
-    for (i = 0; i < 100; i++) {
+    /* The wait is of 60 s, that is nine more windows. */
+    for (i = 0; i < 10; i++) {
         d = step(&state, &config, in_vain);
-        g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+        g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_LET_GO);
         g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_NO_FALLBACK);
-        g_assert_cmpuint(d.throttle_permille, ==, 990);
+        g_assert_cmpuint(d.throttle_permille, ==, 0);
         g_assert_cmpuint(d.predicted_time_ms, ==, AUTO_CONVERGE_NEVER);
         g_assert_false(d.switchover);
     }
@@ -696,16 +719,262 @@ static void test_max_raised_live(void)
     d = step(&state, &config, window(6400, 3200, 640, 640, 640));
     g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_NO_FALLBACK);
     config.throttle_max_pct = 99;
-    config.fallback = AUTO_CONVERGE_FALLBACK_STOP_AND_COPY;
-    d = step(&state, &config, window(6400, 3200, 640, 640, 640));
+    auto_converge_reconfigure(&state, &config);
+    d = step(&state, &config, window(6400, 6400, 640, 640, 640));
     g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
     g_assert_cmpuint(d.throttle_permille, ==, 990);
+    config.fallback = AUTO_CONVERGE_FALLBACK_STOP_AND_COPY;
+    d = auto_converge_reconfigure(&state, &config);
     g_assert_false(d.switchover);
     d = step(&state, &config, window(6400, 64, 640, 640, 640));
     g_assert_true(d.switchover);
 }
 
-/* Whatever a window says, the run share grows by a factor of 2 at most. */
+/* What is pending beside RAM is copied in the stop, too: 6.4 + 1 s. */
+static void test_other_pending(void)
+{
+    AutoConvergeState state;
+    AutoConvergeConfig config = defaults;
+    AutoConvergeSample in_vain = window(6400, 64, 640, 640, 640);
+    AutoConvergeDecision d;
+
+    in_vain.other_bytes = 100 * MIB;
+    config.fallback_downtime_ms = 7399;
+    reach_ceiling(&state, &config);
+    d = step(&state, &config, in_vain);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_TOO_LONG);
+    g_assert_cmpuint(d.predicted_downtime_ms, ==, 7400);
+    config.fallback_downtime_ms = 7400;
+    d = auto_converge_reconfigure(&state, &config);
+    g_assert_true(d.switchover);
+    g_assert_cmpuint(auto_converge_stop_length_ms(&state, &config, 50 * MIB),
+                     ==, 500);
+}
+
+/* Post-copy is not a stop: no bound is asked. */
+static void test_post_copy(void)
+{
+    AutoConvergeState state;
+    AutoConvergeConfig config = defaults;
+    AutoConvergeDecision d;
+
+    config.fallback = AUTO_CONVERGE_FALLBACK_POST_COPY;
+    config.fallback_downtime_ms = 1;
+    reach_ceiling(&state, &config);
+    d = step(&state, &config, window(6400, 64, 640, 640, 640));
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_FALLBACK);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_POST_COPY);
+    g_assert_true(d.post_copy);
+    g_assert_false(d.switchover);
+    g_assert_cmpuint(d.predicted_time_ms, ==, 6400);
+}
+
+/* 'none', and a guest that stays as busy as it is */
+static AutoConvergeDecision let_go(AutoConvergeState *state,
+                                   AutoConvergeConfig *config)
+{
+    AutoConvergeDecision d;
+
+    *config = defaults;
+    config->fallback = AUTO_CONVERGE_FALLBACK_NONE;
+    reach_ceiling(state, config);
+    d = step(state, config, window(6400, 64, 640, 640, 640));
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_LET_GO);
+    return d;
+}
+
+/* What the guest would do, at 100 MiB/s */
+static AutoConvergeSample busy(AutoConvergeDecision d)
+{
+    return window(6400, d.throttle_permille ? 64 : 6400, 640, 640, 640);
+}
+
+/*
+ * The first attempt took one window of 6.4 s, and 4 x 6.4 < 60: ten windows.
+ * The next waits are twice as long each.
+ */
+static void test_let_go_waits(void)
+{
+    AutoConvergeState state;
+    AutoConvergeConfig config;
+    AutoConvergeDecision d = let_go(&state, &config);
+    unsigned attempt, windows;
+
+    for (attempt = 0; attempt < 3; attempt++) {
+        for (windows = 0; d.phase == AUTO_CONVERGE_PHASE_LET_GO; windows++) {
+            d = step(&state, &config, busy(d));
+        }
+        g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+        g_assert_cmpuint(windows, ==, ceil(60 * (1 << attempt) / 6.4));
+        d = step(&state, &config, busy(d));
+        g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_NO_FALLBACK);
+    }
+}
+
+/* Eight attempts of a window each, and never one more. */
+static void test_let_go_bounded(void)
+{
+    AutoConvergeState state;
+    AutoConvergeConfig config;
+    AutoConvergeDecision d = let_go(&state, &config);
+    unsigned throttled = 1, i;
+
+    for (i = 0; i < 100000; i++) {
+        d = step(&state, &config, busy(d));
+        throttled += d.throttle_permille > 0;
+    }
+    g_assert_cmpuint(throttled, ==, 8);
+    /* Not either when it becomes calm for a while. */
+    for (i = 0; i < 100; i++) {
+        d = step(&state, &config, window(6400, 6400, 64, 640, 64));
+        g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_WATCH);
+        d = step(&state, &config, busy(d));
+        g_assert_cmpuint(d.throttle_permille, ==, 0);
+    }
+    /* A parameter is a reason. */
+    auto_converge_reconfigure(&state, &config);
+    d = step(&state, &config, busy(d));
+    g_assert_cmpuint(d.throttle_permille, >, 0);
+}
+
+/* Half of what it was, by its ratio or by its set, is clearly less. */
+static void test_let_go_less_dirtying(void)
+{
+    AutoConvergeState state;
+    AutoConvergeConfig config;
+    AutoConvergeDecision d = let_go(&state, &config);
+
+    d = step(&state, &config, busy(d));
+    d = step(&state, &config, window(4000, 4000, 400, 400, 400));
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_LET_GO);
+    d = step(&state, &config, window(3200, 3200, 320, 320, 320));
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_THROTTLE);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_RETRY);
+}
+
+/* Calm: there is nothing to try. */
+static void test_let_go_calm(void)
+{
+    AutoConvergeState state;
+    AutoConvergeConfig config;
+    AutoConvergeDecision d;
+
+    let_go(&state, &config);
+    d = step(&state, &config, window(6400, 6400, 64, 640, 64));
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_WATCH);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_CONVERGES);
+}
+
+/* The throttle that the lease ended is back; then a whole window is judged. */
+static void test_lease(void)
+{
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+
+    reach_ceiling(&state, &defaults);
+    d = auto_converge_lease_up(&state);
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_LET_GO);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_STALLED);
+    g_assert_cmpuint(d.throttle_permille, ==, 0);
+    d = auto_converge_lease_up(&state);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_STALLED);
+    d = step(&state, &defaults, window(40000, 0, 0, 0, 640));
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_LET_GO);
+    d = step(&state, &defaults, window(46400, 46400, 640, 640, 640));
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_RESUME);
+    g_assert_cmpuint(d.throttle_permille, ==, 990);
+    d = step(&state, &defaults, window(6400, 64, 640, 640, 640));
+    g_assert_true(d.switchover);
+    g_assert_cmpuint(d.predicted_downtime_ms, ==, 6400);
+
+    /* Unthrottled, there is nothing to let go. */
+    init_from_garbage(&state);
+    d = auto_converge_lease_up(&state);
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_WATCH);
+}
+
+/*
+ * A stop that was ended after 40 s is not made again before 4 x 46.4 s are
+ * over: 29 windows.  Then it is, without a throttle.
+ */
+static void test_stop_ended(void)
+{
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+    unsigned windows;
+
+    reach_ceiling(&state, &defaults);
+    step(&state, &defaults, window(6400, 64, 640, 640, 640));
+    d = auto_converge_stop_ended(&state, AUTO_CONVERGE_REASON_OUTLASTED,
+                                 40 * S_TO_NS);
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_LET_GO);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_OUTLASTED);
+    g_assert_false(d.switchover);
+    for (windows = 0; !d.switchover; windows++) {
+        d = step(&state, &defaults, busy(d));
+        g_assert_cmpuint(d.throttle_permille, ==, 0);
+    }
+    g_assert_cmpuint(windows, ==, 29);
+}
+
+/* In the middle of a stop: what is unwanted ends, what is wanted stays. */
+static void test_stop_reconfigured(void)
+{
+    AutoConvergeState state;
+    AutoConvergeConfig config;
+    AutoConvergeDecision d;
+    static const struct {
+        AutoConvergeFallback fallback;
+        uint64_t bound_ms;
+        AutoConvergePhase phase;
+        AutoConvergeReason reason;
+    } change[] = {
+        { AUTO_CONVERGE_FALLBACK_STOP_AND_COPY, 6400,
+          AUTO_CONVERGE_PHASE_FALLBACK, AUTO_CONVERGE_REASON_STOP_AND_COPY },
+        { AUTO_CONVERGE_FALLBACK_STOP_AND_COPY, 6399,
+          AUTO_CONVERGE_PHASE_LET_GO, AUTO_CONVERGE_REASON_TOO_LONG },
+        { AUTO_CONVERGE_FALLBACK_NONE, 0,
+          AUTO_CONVERGE_PHASE_LET_GO, AUTO_CONVERGE_REASON_NO_FALLBACK },
+        { AUTO_CONVERGE_FALLBACK_POST_COPY, 1,
+          AUTO_CONVERGE_PHASE_FALLBACK, AUTO_CONVERGE_REASON_POST_COPY },
+    };
+
+    for (unsigned i = 0; i < ARRAY_SIZE(change); i++) {
+        config = defaults;
+        reach_ceiling(&state, &config);
+        d = step(&state, &config, window(6400, 64, 640, 640, 640));
+        g_assert_true(d.switchover);
+        config.fallback = change[i].fallback;
+        config.fallback_downtime_ms = change[i].bound_ms;
+        d = auto_converge_reconfigure(&state, &config);
+        g_assert_cmpint(d.phase, ==, change[i].phase);
+        g_assert_cmpint(d.reason, ==, change[i].reason);
+        assert_sane(&state, &config, d);
+    }
+}
+
+/* A lowered ceiling does not wait for the end of a window. */
+static void test_ceiling_reconfigured(void)
+{
+    AutoConvergeState state;
+    AutoConvergeConfig config = defaults;
+    AutoConvergeDecision d;
+
+    reach_ceiling(&state, &config);
+    config.throttle_max_pct = 40;
+    d = auto_converge_reconfigure(&state, &config);
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+    g_assert_cmpuint(d.throttle_permille, ==, 400);
+    config.throttle_max_pct = 80;
+    d = auto_converge_reconfigure(&state, &config);
+    g_assert_cmpuint(d.throttle_permille, ==, 400);
+}
+
+/*
+ * Whatever a window says, the run share grows by a factor of 2 at most, unless
+ * it is in vain.
+ */
 static void test_release_at_most_doubles(void)
 {
     uint64_t seed = 4;
@@ -724,7 +993,9 @@ static void test_release_at_most_doubles(void)
                             next_random(&seed) % 2000,
                             next_random(&seed) % 2000,
                             next_random(&seed) % 2000));
-            g_assert_cmpuint(1000 - d.throttle_permille, <=, 2 * before);
+            if (d.phase != AUTO_CONVERGE_PHASE_LET_GO) {
+                g_assert_cmpuint(1000 - d.throttle_permille, <=, 2 * before);
+            }
             before = 1000 - d.throttle_permille;
         }
     }
@@ -844,12 +1115,13 @@ static void test_no_run_time(void)
 static void test_names(void)
 {
     static const char *const phases[] = {
-        "watch", "throttle", "ceiling", "fallback",
+        "watch", "throttle", "ceiling", "fallback", "let-go",
     };
     static const char *const reasons[] = {
         "start", "rejected", "converges", "patience", "engage", "raise",
         "hold", "release", "calm", "ceiling", "futile", "no-fallback",
-        "too-long", "stop-and-copy",
+        "too-long", "stop-and-copy", "post-copy", "outlasted", "stalled",
+        "resume", "retry",
     };
     unsigned i;
 
@@ -928,6 +1200,19 @@ static void add_ceiling_tests(void)
                     test_max_lowered_live);
     g_test_add_func("/auto-converge/ceiling/max-raised-live",
                     test_max_raised_live);
+    g_test_add_func("/auto-converge/ceiling/reconfigured",
+                    test_ceiling_reconfigured);
+    g_test_add_func("/auto-converge/ceiling/post-copy", test_post_copy);
+    g_test_add_func("/auto-converge/stop/other-pending", test_other_pending);
+    g_test_add_func("/auto-converge/stop/ended", test_stop_ended);
+    g_test_add_func("/auto-converge/stop/reconfigured",
+                    test_stop_reconfigured);
+    g_test_add_func("/auto-converge/let-go/waits", test_let_go_waits);
+    g_test_add_func("/auto-converge/let-go/bounded", test_let_go_bounded);
+    g_test_add_func("/auto-converge/let-go/less-dirtying",
+                    test_let_go_less_dirtying);
+    g_test_add_func("/auto-converge/let-go/calm", test_let_go_calm);
+    g_test_add_func("/auto-converge/let-go/lease", test_lease);
 }
 
 int main(int argc, char **argv)

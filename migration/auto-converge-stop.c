@@ -1,0 +1,264 @@
+/*
+ * Adaptive auto-converge: a stop that can be watched, and the lease
+ *
+ * Copyright (c) 2026 the auto-converge authors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What a stop is, and its phases, are explained in auto-converge-control.h.
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/main-loop.h"
+#include "qemu/timer.h"
+#include "migration/auto-converge-control.h"
+#include "migration.h"
+#include "ram.h"
+#include "trace.h"
+
+/*
+ * How often the watch looks.  It is late by that much at most, and four wakeups
+ * a second are nothing beside a migration.
+ */
+#define WATCH_PERIOD_MS 250
+
+/*
+ * A stop that does not progress for so long is ended.  A TCP connection that
+ * lost packets recovers within a second or two; what takes longer is a link or
+ * a destination that is dead for a guest that waits.
+ */
+#define STOP_STALL_MS 3000
+
+/*
+ * A throttle that nothing was sent under for so long is no use to anybody.
+ * Longer than for a stop, because a throttled guest still runs.
+ */
+#define LEASE_MS 10000
+
+typedef enum StopPhase {
+    STOP_NONE,
+    STOP_HELD,
+    STOP_COMPLETING,
+    STOP_FINAL,
+} StopPhase;
+
+/* All of it is changed with the BQL held; the migration thread reads @phase. */
+static struct {
+    StopPhase phase;
+    int64_t began_ms;        /* by QEMU_CLOCK_REALTIME */
+    int ret;                 /* of stopping the vCPUs */
+    QEMUTimer *watch;
+    uint64_t sent_bytes;     /* what showed progress the last time ... */
+    uint64_t remaining_bytes;
+    int64_t progress_ms;     /* ... and when */
+} stop;
+
+/* Of the migration thread: what was pending when it could have completed */
+static uint64_t pending_before_bytes;
+
+static int64_t now_ms(void)
+{
+    return qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+}
+
+static void set_phase(StopPhase phase)
+{
+    trace_auto_converge_stop(stop.phase, phase, ram_bytes_remaining());
+    qatomic_set(&stop.phase, phase);
+}
+
+bool auto_converge_stop_is_held(void)
+{
+    return qatomic_read(&stop.phase) == STOP_HELD;
+}
+
+/*
+ * The guest runs on, as if it had never been stopped.  How long it was is for
+ * the account.
+ */
+static int64_t give_back(void)
+{
+    MigrationState *s = migrate_get_current();
+    int64_t stopped_ms = now_ms() - stop.began_ms;
+
+    set_phase(STOP_NONE);
+    s->downtime_start = 0;
+    auto_converge_control_note_stop(stopped_ms);
+    migration_resume_vm(s);
+    return stopped_ms;
+}
+
+void auto_converge_stop_give_back(void)
+{
+    if (auto_converge_stop_is_held()) {
+        give_back();
+    }
+}
+
+static void end_stop(AutoConvergeReason reason)
+{
+    auto_converge_control_stop_ended(reason, give_back());
+}
+
+/* Bytes on the wire, or pages: a slow link shows in one of them first. */
+static bool has_progressed(const MigrationState *s)
+{
+    uint64_t sent_bytes = s->iteration_initial_bytes;
+    uint64_t remaining_bytes = ram_bytes_remaining();
+    bool progress = sent_bytes != stop.sent_bytes ||
+                    remaining_bytes != stop.remaining_bytes;
+
+    stop.sent_bytes = sent_bytes;
+    stop.remaining_bytes = remaining_bytes;
+    return progress;
+}
+
+static void watch_stop(int64_t stalled_ms)
+{
+    uint64_t limit_ms = auto_converge_control_stop_limit_ms();
+
+    if (stalled_ms >= STOP_STALL_MS) {
+        end_stop(AUTO_CONVERGE_REASON_STALLED);
+    } else if (limit_ms && now_ms() - stop.began_ms > limit_ms) {
+        end_stop(AUTO_CONVERGE_REASON_OUTLASTED);
+    }
+}
+
+static void watch_tick(void *opaque)
+{
+    const MigrationState *s = migrate_get_current();
+
+    switch (s->state) {
+    case MIGRATION_STATUS_NONE:
+    case MIGRATION_STATUS_COMPLETED:
+    case MIGRATION_STATUS_CANCELLED:
+    case MIGRATION_STATUS_FAILED:
+        return; /* such as one that never got a connection */
+    default:
+        break;
+    }
+    if (has_progressed(s) || s->state != MIGRATION_STATUS_ACTIVE) {
+        stop.progress_ms = now_ms();
+    }
+    if (auto_converge_stop_is_held()) {
+        watch_stop(now_ms() - stop.progress_ms);
+    } else if (cpu_throttle_get_permille() &&
+               now_ms() - stop.progress_ms >= LEASE_MS) {
+        auto_converge_control_lease_up();
+    }
+    timer_mod(stop.watch, now_ms() + WATCH_PERIOD_MS);
+}
+
+void auto_converge_stop_watch(void)
+{
+    if (!stop.watch) {
+        stop.watch = timer_new_ms(QEMU_CLOCK_REALTIME, watch_tick, NULL);
+    }
+    stop.progress_ms = now_ms();
+    timer_mod(stop.watch, now_ms() + WATCH_PERIOD_MS);
+}
+
+void auto_converge_stop_reset(void)
+{
+    if (stop.phase != STOP_NONE) {
+        set_phase(STOP_NONE);
+    }
+    if (stop.watch) {
+        timer_del(stop.watch);
+    }
+}
+
+/*
+ * Stop the guest.  To stop the vCPUs is to wait for them, without the BQL: the
+ * migration may have been cancelled meanwhile, or the stop be unwanted.
+ */
+static void begin_stop(MigrationState *s)
+{
+    bql_lock();
+    if (s->state == MIGRATION_STATUS_ACTIVE && runstate_is_running() &&
+        auto_converge_control_stop_wanted()) {
+        stop.began_ms = now_ms();
+        stop.progress_ms = stop.began_ms;
+        stop.ret = migration_stop_vm(s, RUN_STATE_FINISH_MIGRATE);
+        cpu_throttle_set_permille(0);
+        pending_before_bytes = UINT64_MAX;
+        set_phase(STOP_HELD);
+        if (s->state != MIGRATION_STATUS_ACTIVE ||
+            !auto_converge_control_stop_wanted()) {
+            give_back();
+        }
+    }
+    bql_unlock();
+}
+
+/*
+ * What the guest wrote after the last sync has to be copied as well, and some
+ * devices tell only now how much state they have.
+ */
+static void check_stop(MigrationState *s)
+{
+    uint64_t bytes = migration_pending_exact(s);
+
+    bql_lock();
+    if (auto_converge_stop_is_held() &&
+        !auto_converge_control_stop_fits(bytes)) {
+        end_stop(AUTO_CONVERGE_REASON_TOO_LONG);
+    }
+    bql_unlock();
+}
+
+void auto_converge_stop_step(uint64_t pending_bytes, bool may_switch)
+{
+    MigrationState *s = migrate_get_current();
+
+    if (s->state != MIGRATION_STATUS_ACTIVE) {
+        return;
+    }
+    auto_converge_control_note_pending(pending_bytes);
+    /* A post-copy that was requested goes first. */
+    if (may_switch && qatomic_read(&stop.phase) == STOP_NONE &&
+        auto_converge_control_stop_wanted() &&
+        !qatomic_read(&s->start_postcopy)) {
+        begin_stop(s);
+        if (auto_converge_stop_is_held()) {
+            check_stop(s);
+        }
+    }
+}
+
+/* Nothing dirties any more: as long as it gets less, it costs nothing. */
+bool auto_converge_stop_goes_on(uint64_t pending_bytes)
+{
+    bool less = pending_bytes < pending_before_bytes;
+
+    pending_before_bytes = pending_bytes;
+    return less && auto_converge_stop_is_held();
+}
+
+bool auto_converge_stop_hand_over(int *ret)
+{
+    if (!auto_converge_stop_is_held()) {
+        return false;
+    }
+    set_phase(STOP_COMPLETING);
+    *ret = stop.ret;
+    return true;
+}
+
+void auto_converge_stop_set_final(void)
+{
+    if (stop.phase == STOP_COMPLETING) {
+        set_phase(STOP_FINAL);
+    }
+}
+
+bool auto_converge_stop_is_final(Error **errp)
+{
+    if (stop.phase != STOP_FINAL) {
+        return false;
+    }
+    error_setg(errp, "Too late to cancel: the destination has got everything "
+               "and may run the guest");
+    return true;
+}

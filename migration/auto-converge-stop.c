@@ -73,11 +73,8 @@ bool auto_converge_stop_is_held(void)
     return qatomic_read(&stop.phase) == STOP_HELD;
 }
 
-/*
- * The guest runs on, as if it had never been stopped.  How long it was is for
- * the account.
- */
-static int64_t give_back(void)
+/* As if it had never been.  How long it was is for the account. */
+static int64_t forget_stop(void)
 {
     MigrationState *s = migrate_get_current();
     int64_t stopped_ms = now_ms() - stop.began_ms;
@@ -85,7 +82,16 @@ static int64_t give_back(void)
     set_phase(STOP_NONE);
     s->downtime_start = 0;
     auto_converge_control_note_stop(stopped_ms);
-    migration_resume_vm(s);
+    migration_forget_stop(s);
+    return stopped_ms;
+}
+
+/* The guest runs on. */
+static int64_t give_back(void)
+{
+    int64_t stopped_ms = forget_stop();
+
+    vm_start();
     return stopped_ms;
 }
 
@@ -93,6 +99,14 @@ void auto_converge_stop_give_back(void)
 {
     if (auto_converge_stop_is_held()) {
         give_back();
+    }
+}
+
+void auto_converge_stop_yield(void)
+{
+    if (auto_converge_stop_is_held()) {
+        forget_stop();
+        runstate_set(RUN_STATE_PAUSED);
     }
 }
 
@@ -161,6 +175,10 @@ void auto_converge_stop_watch(void)
 
 void auto_converge_stop_reset(void)
 {
+    if (stop.phase == STOP_HELD) {
+        /* The migration failed, and its end has started the guest. */
+        auto_converge_control_note_stop(now_ms() - stop.began_ms);
+    }
     if (stop.phase != STOP_NONE) {
         set_phase(STOP_NONE);
     }

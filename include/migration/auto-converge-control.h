@@ -146,12 +146,15 @@ bool auto_converge_stop_is_final(Error **errp);
 /* The migration was cancelled, or the stop is unwanted: the guest runs on. */
 void auto_converge_stop_give_back(void);
 
+/* The user stops the guest: it stays paused, whatever becomes of the stop. */
+void auto_converge_stop_yield(void);
+
 /*
  * migration.c, for auto-converge-stop.c: stop the guest and remember how it
- * was; start it again and forget that; what is pending, after a sync.
+ * was; forget that; what is pending, after a sync.
  */
 int migration_stop_vm(MigrationState *s, RunState state);
-void migration_resume_vm(MigrationState *s);
+void migration_forget_stop(MigrationState *s);
 uint64_t migration_pending_exact(MigrationState *s);
 
 /* What query-migrate shows; NULL when the migration has no auto-converge. */

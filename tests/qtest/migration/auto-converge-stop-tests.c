@@ -527,6 +527,34 @@ static void test_unwanted(const void *opaque)
     cancel_and_end(&t);
 }
 
+/* The user stops a guest that is stopped: it arrives, and stays, paused. */
+static void test_user_stop(void)
+{
+    StopTest t;
+    QDict *status;
+
+    begin_stop(&t, GUEST_BUSY, SLOW_BYTES_PER_S);
+    expect_success(t.from.qts, "stop");
+    status = query(t.from.qts, "query-status");
+    g_assert_cmpstr(qdict_get_str(status, "status"), ==, "paused");
+    qobject_unref(status);
+    relay_set(&t.relay, FAST_BYTES_PER_S);
+    wait_status(t.from.qts, "completed");
+    do {
+        status = query(t.to.qts, "query-status");
+        if (!strcmp(qdict_get_str(status, "status"), "paused")) {
+            break;
+        }
+        g_assert_false(qdict_get_bool(status, "running"));
+        qobject_unref(status);
+        g_usleep(10 * 1000);
+    } while (true);
+    qobject_unref(status);
+    expect_success(t.to.qts, "cont");
+    guest_verify(&t.to);
+    end(&t);
+}
+
 static const char *wait_end(QTestState *qts)
 {
     for (;;) {
@@ -811,6 +839,77 @@ static void test_borrow(void)
     end(&t);
 }
 
+static void wait_job(QTestState *qts, const char *id)
+{
+    for (;;) {
+        QDict *event = qtest_qmp_eventwait_ref(qts, "JOB_STATUS_CHANGE");
+        QDict *data = qdict_get_qdict(event, "data");
+        bool concluded = !strcmp(qdict_get_str(data, "id"), id) &&
+                         !strcmp(qdict_get_str(data, "status"), "concluded");
+
+        qobject_unref(event);
+        if (concluded) {
+            break;
+        }
+    }
+    qtest_qmp_assert_success(qts, "{ 'execute': 'job-dismiss',"
+                             " 'arguments': { 'id': %s } }", id);
+}
+
+static void create_disk(QTestState *qts, const char *path)
+{
+    qtest_qmp_assert_success(qts, "{ 'execute': 'blockdev-create',"
+                             " 'arguments': { 'job-id': 'file', 'options': {"
+                             " 'driver': 'file', 'filename': %s,"
+                             " 'size': 0 } } }", path);
+    wait_job(qts, "file");
+    qtest_qmp_assert_success(qts, "{ 'execute': 'blockdev-add',"
+                             " 'arguments': { 'driver': 'file',"
+                             " 'node-name': 'file', 'filename': %s } }", path);
+    qtest_qmp_assert_success(qts, "{ 'execute': 'blockdev-create',"
+                             " 'arguments': { 'job-id': 'disk', 'options': {"
+                             " 'driver': 'qcow2', 'file': 'file',"
+                             " 'size': 1048576 } } }");
+    wait_job(qts, "disk");
+    qtest_qmp_assert_success(qts, "{ 'execute': 'blockdev-add',"
+                             " 'arguments': { 'driver': 'qcow2',"
+                             " 'node-name': 'disk', 'file': 'file' } }");
+}
+
+/* A snapshot syncs dirty memory, too; it is none of the controller's. */
+static void test_snapshot(void)
+{
+    StopTest t = prepare(GUEST_BUSY);
+    g_autofree char *path = g_strdup_printf("%s/disk", t.dir);
+    QDict *before, *after;
+
+    create_disk(t.from.qts, path);
+    begin(&t, FAST_BYTES_PER_S);
+    pass_event(t.from.qts, "phase", "ceiling");
+    expect_success(t.from.qts, "migrate_cancel");
+    wait_status(t.from.qts, "cancelled");
+    assert_survived(&t.from);
+    before = query_auto_converge(t.from.qts);
+    g_assert_cmpint(qdict_get_int(before, "throttled-time"), >, 0);
+    qtest_qmp_assert_success(t.from.qts, "{ 'execute': 'snapshot-save',"
+                             " 'arguments': { 'job-id': 'snapshot',"
+                             " 'tag': 'one', 'vmstate': 'disk',"
+                             " 'devices': [ 'disk' ] } }");
+    wait_job(t.from.qts, "snapshot");
+    after = query_auto_converge(t.from.qts);
+    g_assert_cmpint(qdict_get_int(after, "windows"), ==,
+                    qdict_get_int(before, "windows"));
+    g_assert_cmpint(qdict_get_int(after, "throttled-time"), ==,
+                    qdict_get_int(before, "throttled-time"));
+    g_assert_cmpfloat(qdict_get_double(after, "throttle"), ==, 0);
+    qobject_unref(before);
+    qobject_unref(after);
+    guest_verify(&t.from);
+    end_destination(&t);
+    unlink(path);
+    end(&t);
+}
+
 /* With pause-before-switchover, the stop ends in a pause; then cancel. */
 static void test_pause(void)
 {
@@ -844,6 +943,7 @@ void auto_converge_add_stop_tests(void)
     qtest_add_func("/auto-converge/stop/stalled", test_stalled);
     qtest_add_func("/auto-converge/stop/outlasts", test_outlasts);
     qtest_add_func("/auto-converge/stop/pause", test_pause);
+    qtest_add_func("/auto-converge/stop/user-stop", test_user_stop);
     qtest_add_data_func("/auto-converge/stop/unwanted/fallback", "none",
                         test_unwanted);
     qtest_add_data_func("/auto-converge/stop/unwanted/bound", "bound",
@@ -851,6 +951,7 @@ void auto_converge_add_stop_tests(void)
     qtest_add_func("/auto-converge/let-go/too-long", test_let_go);
     qtest_add_func("/auto-converge/let-go/lease", test_lease);
     qtest_add_func("/auto-converge/live/ceiling", test_live_ceiling);
+    qtest_add_func("/auto-converge/live/snapshot", test_snapshot);
     qtest_add_data_func("/auto-converge/post-copy/named", "post-copy",
                         test_post_copy);
     qtest_add_data_func("/auto-converge/post-copy/auto", "auto",

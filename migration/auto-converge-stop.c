@@ -256,6 +256,8 @@ bool auto_converge_stop_goes_on(uint64_t pending_bytes)
 
 bool auto_converge_stop_hand_over(int *ret)
 {
+    /* Whoever stops the guest, there is nothing left to throttle. */
+    cpu_throttle_set_permille(0);
     if (!auto_converge_stop_is_held()) {
         return false;
     }

@@ -69,6 +69,14 @@
 #define CEILING_PATIENCE_WINDOWS 1.5
 
 /*
+ * Where a stop would be too long, the ceiling is held while, at its pace, what
+ * is left falls below the bound after so many more windows.  With less, guests
+ * that would end are let go; more only makes the hopeless ones lose more.
+ * Breaks: /auto-converge/ceiling/bound-soon
+ */
+#define BOUND_PATIENCE_WINDOWS 4.0
+
+/*
  * The shortest wait between two attempts, and the wait in lengths of the
  * attempt that was in vain: so the guest is held for at most a fifth of
  * the time, and less each time.  A minute is long against the pass of a small
@@ -323,6 +331,16 @@ static void set_throttle(AutoConvergeDecision *next, const Limits *lim,
     }
 }
 
+/* Does what is left fall below the bound of a stop that soon? */
+static bool stop_fits_soon(const Window *win, const Limits *lim)
+{
+    return lim->fallback == AUTO_CONVERGE_FALLBACK_STOP_AND_COPY &&
+           lim->fallback_downtime_s > 0 &&
+           win->stop_bytes > win->stop_bps * lim->fallback_downtime_s &&
+           win->stop_bytes - win->stop_bps * lim->fallback_downtime_s <=
+           BOUND_PATIENCE_WINDOWS * win->sunk_bytes;
+}
+
 /* Bad, and more throttle is allowed: jump to the needed run share. */
 static void tighten(AutoConvergeState *state, AutoConvergeDecision *next,
                     const Window *win, const Limits *lim,
@@ -439,7 +457,8 @@ static void decide_bad(AutoConvergeState *state, AutoConvergeDecision *next,
     } else if (next->throttle_permille < lim->ceiling_permille) {
         tighten(state, next, win, lim, run_share - lim->increment,
                 AUTO_CONVERGE_REASON_RAISE);
-    } else if (ends_soon(win, lim, CEILING_PATIENCE_WINDOWS)) {
+    } else if (ends_soon(win, lim, CEILING_PATIENCE_WINDOWS) ||
+               stop_fits_soon(win, lim)) {
         set_throttle(next, lim, lim->ceiling_permille,
                      AUTO_CONVERGE_REASON_HOLD);
     } else {

@@ -51,7 +51,8 @@
  *                         such windows; else the run share falls to the
  *                         needed one in one step, to 1 - initial at most
  *     bad, throttled      it falls to the needed one, by increment at least
- *     bad, at the ceiling nothing, when R fits within 1.5 such windows; else
+ *     bad, at the ceiling nothing, when R fits within 1.5 such windows, or a
+ *                         stop that would be too long does within 4; else
  *                         the fallback: post-copy; or stop and copy, unless
  *                         R / B exceeds its bound; else let the guest go
  *     good, throttled     it rises by target / ratio, at most by 2

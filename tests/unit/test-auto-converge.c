@@ -649,6 +649,27 @@ static void test_fallback_bound(void)
     g_assert_true(d.switchover);
 }
 
+/*
+ * At the ceiling 640 MiB sink by 64, to 576: 320 fit into the bound of 3.2 s,
+ * and 256 <= 4 x 64, so it is held.  By 63, to 577: 257 > 4 x 63.
+ */
+static void test_bound_soon(void)
+{
+    AutoConvergeState state;
+    AutoConvergeConfig config = defaults;
+    AutoConvergeDecision d;
+
+    config.fallback_downtime_ms = 3200;
+    reach_ceiling(&state, &config);
+    d = step(&state, &config, window(6400, 64, 576, 640, 576));
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_HOLD);
+
+    reach_ceiling(&state, &config);
+    d = step(&state, &config, window(6400, 64, 577, 640, 577));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_TOO_LONG);
+}
+
 /* R falls below the bound by itself: that is a chance, and it is taken. */
 static void test_fallback_when_less_is_left(void)
 {
@@ -1194,6 +1215,7 @@ static void add_ceiling_tests(void)
                     test_fallback_bound);
     g_test_add_func("/auto-converge/ceiling/fallback-when-less-is-left",
                     test_fallback_when_less_is_left);
+    g_test_add_func("/auto-converge/ceiling/bound-soon", test_bound_soon);
     g_test_add_func("/auto-converge/ceiling/fallback-none",
                     test_fallback_none);
     g_test_add_func("/auto-converge/ceiling/max-lowered-live",

@@ -35,7 +35,7 @@ GUESTS = 'spin:1,spin:2,ipi:2,pingpong:2,redis:1,redis:2'
 
 # Some 120 MB that are written at random, faster than the link carries them.
 DATABASE = 'probe.keys=12000 probe.bytes=8000 probe.set=8 probe.get=2'
-LINK_MBPS = 20                  # 10^6 bytes/s
+LINK_MBPS = {1: 8, 2: 20}       # by vCPUs, 10^6 bytes/s
 TIME_LIMIT_S = 90.0             # a migration is cancelled then
 
 
@@ -102,9 +102,10 @@ def add_measures(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--vcpus', default='1,2', metavar='N,...',
                         help='of the guests that are migrated; default: '
                         '%(default)s')
-    parser.add_argument('--link', type=int, default=LINK_MBPS, metavar='MB/S',
+    parser.add_argument('--link', type=int, metavar='MB/S',
                         help='that they are migrated over; default: '
-                        '%(default)s')
+                        + ', '.join(f'{rate} with {vcpus} vCPUs' for
+                                    vcpus, rate in LINK_MBPS.items()))
     parser.add_argument('--time-limit', type=float, default=TIME_LIMIT_S,
                         metavar='S', help='after which a migration is '
                         'cancelled; default: %(default)g')
@@ -184,28 +185,28 @@ def measure_kept(arguments: argparse.Namespace) -> None:
             report_kept(arguments, measured)
 
 
-def migrate_all(arguments: argparse.Namespace, directory: str
-                ) -> Iterator[migration.Served]:
-    """One migration by each QEMU of each guest."""
-    states = SavedGuests(arguments.qemu[0][1], directory)
-    with make_link(arguments.link, namespaces_possible()) as link:
-        print(f'migrations of redis ({DATABASE}); cancelled after '
-              f'{arguments.time_limit:g} s\nlink: {link.describe()}',
-              flush=True)
-        for vcpus in arguments.vcpus:
-            config = GuestConfig(arguments.image, 'redis', vcpus, DATABASE)
-            state = states.path(config)
-            plan = Plan(config.memory_mib, '', link, arguments.time_limit)
-            for name, binary in arguments.qemu:
-                progress = Progress(f'{vcpus} vCPUs {name:7s}')
-                one = migration.DatabaseMigration(binary, config, state, plan,
-                                                  directory, progress)
-                try:
-                    run = one.execute()
-                except BaseException:
-                    progress.abandon()
-                    raise
-                yield migration.Served(name, vcpus, run, one.intervals)
+def migrate_guest(arguments: argparse.Namespace, vcpus: int,
+                  states: SavedGuests, directory: str
+                  ) -> Iterator[migration.Served]:
+    """One migration by each QEMU."""
+    config = GuestConfig(arguments.image, 'redis', vcpus, DATABASE)
+    state = states.path(config)
+    rate_mbps = arguments.link or LINK_MBPS.get(vcpus, max(LINK_MBPS.values()))
+    with make_link(rate_mbps, namespaces_possible()) as link:
+        print(f'redis, {vcpus} vCPUs, {DATABASE}\n'
+              f'  cancelled after {arguments.time_limit:g} s\n'
+              f'  link: {link.describe()}', flush=True)
+        plan = Plan(config.memory_mib, '', link, arguments.time_limit)
+        for name, binary in arguments.qemu:
+            progress = Progress(f'{vcpus} vCPUs {name:7s}')
+            one = migration.DatabaseMigration(binary, config, state, plan,
+                                              directory, progress)
+            try:
+                run = one.execute()
+            except BaseException:
+                progress.abandon()
+                raise
+            yield migration.Served(name, vcpus, run, one.intervals)
 
 
 def report_migrations(arguments: argparse.Namespace,
@@ -226,9 +227,11 @@ def measure_migrations(arguments: argparse.Namespace) -> None:
     served = []
     with tempfile.TemporaryDirectory(prefix='guest-',
                                      dir=SHARED_MEMORY) as directory:
+        states = SavedGuests(arguments.qemu[0][1], directory)
         try:
-            for one in migrate_all(arguments, directory):
-                served.append(one)
+            for vcpus in arguments.vcpus:
+                for one in migrate_guest(arguments, vcpus, states, directory):
+                    served.append(one)
         finally:
             if served:
                 report_migrations(arguments, served)

@@ -29,8 +29,6 @@
 #ifndef MIGRATION_CPU_THROTTLE_ACTUATOR_H
 #define MIGRATION_CPU_THROTTLE_ACTUATOR_H
 
-#include "migration/auto-converge.h"
-
 /*
  * Hold the vCPUs back for @permille of the time, 1 to 999; more is clamped.
  * 0 lets them go, at once if they sleep.
@@ -48,12 +46,6 @@ uint64_t cpu_throttle_get_held_ns(void);
 
 /* Make cpu_throttle_get_held_ns() count from zero. */
 void cpu_throttle_reset_held(void);
-
-/*
- * One window of the running migration has ended: obey what the law makes of
- * it.  Returns true when management ought to hear of the decision.
- */
-bool cpu_throttle_adapt(const AutoConvergeSample *sample);
 
 /* For the vCPU's thread: it has left the guest. */
 void cpu_throttle_vcpu(CPUState *cpu);

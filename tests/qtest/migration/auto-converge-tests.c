@@ -11,6 +11,10 @@
  */
 
 #include "qemu/osdep.h"
+#ifdef CONFIG_LINUX
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
+#endif
 #include "migration/auto-converge-tests.h"
 
 /*
@@ -28,6 +32,11 @@
 /* The same at a fifth of a CPU: no throttle below 80 % changes anything. */
 #define GUEST_OPEN_LOOP "ws=128 rate=67 cpu=20"
 #define THROTTLE_OPEN_LOOP 80
+
+/* Of vCPUs that take turns; tests/guest/progress.h, the second CPU's count */
+#define THROTTLE_INTERLOCK 90
+#define INTERLOCK_HELD_MS 2000
+#define PROGRESS_SECOND_CPU (0x200000 + 64)
 
 #define LINK_BYTES_PER_S (32 * 1024 * 1024)
 /* QEMU makes at least some 1.2 MB/s of it: 23 MiB take 18 seconds. */
@@ -624,6 +633,15 @@ static void assert_held(Migration *m, const char *key)
     } while (query_int(m->from.qts, key) == before);
 }
 
+static int64_t query_throttled_ms(QTestState *qts)
+{
+    QDict *info = query_auto_converge(qts);
+    int64_t value = qdict_get_int(info, "throttled-time");
+
+    qobject_unref(info);
+    return value;
+}
+
 static void assert_released(Migration *m)
 {
     migration_cancel(m);
@@ -666,15 +684,36 @@ static void test_reset(void)
     assert_released(&m);
 }
 
+static bool has_kvm(void)
+{
+    bool has = false;
+#ifdef CONFIG_LINUX
+    int fd = open("/dev/kvm", O_RDWR);
+
+    has = fd >= 0 && ioctl(fd, KVM_GET_API_VERSION, 0) == KVM_API_VERSION;
+    if (fd >= 0) {
+        close(fd);
+    }
+#endif
+    return has && qtest_has_accel("kvm");
+}
+
 /*
  * The guest ejects a vCPU, as it was asked to before it was throttled.  No
  * window may end after that: under TCG, a sync waits for all vCPUs that ever
  * were.
  */
-static void test_unplug(void)
+static void test_unplug(const void *accel)
 {
-    Migration m = migration_prepare_with(GUEST_TWO_VCPUS, HOTPLUG_VCPU);
+    g_autofree char *extra = g_strdup_printf("-accel %s " HOTPLUG_VCPU,
+                                             (const char *)accel);
+    Migration m;
 
+    if (!strcmp(accel, "kvm") && !has_kvm()) {
+        g_test_skip("no KVM here");
+        return;
+    }
+    m = migration_prepare_with(GUEST_TWO_VCPUS, extra);
     qtest_outb(m.from.qts, ACPI_CPU_SELECT_PORT, 0);
     qtest_qmp_assert_success(m.from.qts, "{ 'execute': 'device_del',"
                              " 'arguments': { 'id': 'second' } }");
@@ -683,6 +722,37 @@ static void test_unplug(void)
     qtest_outb(m.from.qts, ACPI_CPU_FLAGS_PORT, ACPI_CPU_FLAG_EJECT);
     qtest_qmp_eventwait(m.from.qts, "DEVICE_DELETED");
     assert_held(&m, "throttled-time");
+    assert_released(&m);
+}
+
+/*
+ * Two vCPUs that take turns, spinning for them, as for a lock.  At 90 % a vCPU
+ * has 20 slices a second: if it had to wait for the other's next one at each
+ * turn, no more than 20 turns of each would be taken a second.
+ */
+static void test_interlock(void)
+{
+    Migration m = migration_prepare_with("ws=64 rate=max cpus=3 relay=1",
+                                         "-smp 3 ");
+    int64_t held_ms, until_ms;
+    uint32_t turns;
+
+    set_int(m.from.qts, "cpu-throttle-initial", THROTTLE_INTERLOCK);
+    set_int(m.from.qts, "max-cpu-throttle", THROTTLE_INTERLOCK);
+    set_str(m.from.qts, "cpu-throttle-fallback", "none");
+    migration_begin(&m);
+    pass_event(m.from.qts, "phase", "ceiling");
+    set_int(m.from.qts, "max-bandwidth", SLOW_LINK_BYTES_PER_S);
+    held_ms = query_throttled_ms(m.from.qts);
+    turns = qtest_readl(m.from.qts, PROGRESS_SECOND_CPU);
+    do {
+        g_usleep(50 * 1000);
+        until_ms = query_throttled_ms(m.from.qts);
+    } while (until_ms < held_ms + INTERLOCK_HELD_MS);
+    turns = qtest_readl(m.from.qts, PROGRESS_SECOND_CPU) - turns;
+    g_test_message("%u turns while held for %" PRId64 " ms", turns,
+                   until_ms - held_ms);
+    g_assert_cmpint(turns, >, 5 * (until_ms - held_ms) * 20 / 1000);
     assert_released(&m);
 }
 
@@ -944,7 +1014,9 @@ void auto_converge_add_tests(void)
                         test_vcpus);
     qtest_add_func("/auto-converge/vcpu/stop-cont", test_stop_cont);
     qtest_add_func("/auto-converge/vcpu/reset", test_reset);
-    qtest_add_func("/auto-converge/vcpu/unplug", test_unplug);
+    qtest_add_func("/auto-converge/vcpu/interlock", test_interlock);
+    qtest_add_data_func("/auto-converge/vcpu/unplug/tcg", "tcg", test_unplug);
+    qtest_add_data_func("/auto-converge/vcpu/unplug/kvm", "kvm", test_unplug);
     qtest_add_func("/auto-converge/vcpu/quit", test_quit);
     qtest_add_func("/auto-converge/memory/second-block", test_second_block);
     qtest_add_func("/auto-converge/memory/sync-in-pass", test_sync_in_pass);

@@ -258,6 +258,9 @@ bool auto_converge_stop_hand_over(int *ret)
 {
     /* Whoever stops the guest, there is nothing left to throttle. */
     cpu_throttle_set_permille(0);
+    if (auto_converge_stop_is_held() && runstate_is_running()) {
+        forget_stop(); /* somebody started it, as the gdbstub may */
+    }
     if (!auto_converge_stop_is_held()) {
         return false;
     }

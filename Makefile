@@ -33,7 +33,7 @@ help:
 	@echo 'make apply     the series as commits there; FORCE=1 drops your edits'
 	@echo 'make refresh   commits made there become patches and overlay files again'
 	@echo 'make hunks     what the series changes in files of the release'
-	@echo 'make check-unit check-scripts check-series check-bisect check-qtest check-upstream check-cross'
+	@echo 'make check-unit check-scripts check-series check-bisect check-qtest check-upstream check-cross check-libvirt'
 	@echo 'make where-qemu where-replay clean distclean'
 	@echo
 	@echo 'SERIES=$(SERIES)     which release ($(ALL)); tests take all of them'
@@ -66,8 +66,8 @@ series: fetch
 hunks:
 	@for name in $(CHECK_SERIES); do SERIES=$$name $S/hunks || exit 1; done
 
-.PHONY: check check-unit check-scripts check-series check-bisect check-qtest check-upstream check-cross
-check check-unit check-scripts check-series check-bisect check-qtest check-upstream check-cross:
+.PHONY: check check-unit check-scripts check-series check-bisect check-qtest check-upstream check-cross check-libvirt
+check check-unit check-scripts check-series check-bisect check-qtest check-upstream check-cross check-libvirt:
 	@$S/check $(patsubst check-%,%,$(patsubst check,all,$@))
 
 # Everything the demo needs, quietly; then its own words.

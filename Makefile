@@ -27,13 +27,14 @@ help:
 	@echo 'make series    export the series as mail for git am: build/series-$(SERIES)/'
 	@echo
 	@echo 'make bench-actuator   what a commanded throttle does to vCPUs; takes gdb'
+	@echo 'make bench-lock       how often vCPUs take the big lock for it; OPTIONS=...'
 	@echo 'make bench-guest      what it leaves of the work of a Linux guest with redis'
 	@echo 'make deps      check for what is needed, install it where possible'
 	@echo 'make fetch     the source of the release, in build/$(SERIES)/tree'
 	@echo 'make apply     the series as commits there; FORCE=1 drops your edits'
 	@echo 'make refresh   commits made there become patches and overlay files again'
 	@echo 'make hunks     what the series changes in files of the release'
-	@echo 'make check-unit check-scripts check-series check-bisect check-qtest check-upstream check-cross check-libvirt'
+	@echo 'make check-unit check-scripts check-series check-bisect check-qtest check-sanitizers check-upstream check-cross check-libvirt'
 	@echo 'make where-qemu where-replay clean distclean'
 	@echo
 	@echo 'SERIES=$(SERIES)     which release ($(ALL)); tests take all of them'
@@ -66,8 +67,8 @@ series: fetch
 hunks:
 	@for name in $(CHECK_SERIES); do SERIES=$$name $S/hunks || exit 1; done
 
-.PHONY: check check-unit check-scripts check-series check-bisect check-qtest check-upstream check-cross check-libvirt
-check check-unit check-scripts check-series check-bisect check-qtest check-upstream check-cross check-libvirt:
+.PHONY: check check-unit check-scripts check-series check-bisect check-qtest check-sanitizers check-upstream check-cross check-libvirt
+check check-unit check-scripts check-series check-bisect check-qtest check-sanitizers check-upstream check-cross check-libvirt:
 	@$S/check $(patsubst check-%,%,$(patsubst check,all,$@))
 
 # Everything the demo needs, quietly; then its own words.
@@ -83,6 +84,10 @@ bench-actuator: build guest
 	@python3 bench/actuator.py --stock $(STOCK) --patched $$($S/build where) \
 	    --guest $(GUEST)/workload.elf --qemu-python $(TREE)/python \
 	    --out $(BUILD)/actuator-$(SERIES)
+
+.PHONY: bench-lock
+bench-lock: apply
+	@bench=$$($S/build bench) && $$bench $(OPTIONS)
 
 # Of each throttle so many runs; the whole takes about two hours.
 RUNS ?= 5
@@ -110,7 +115,8 @@ where-replay:
 clean:
 	rm -rf $(BUILD)/standalone* $(BUILD)/guest $(BUILD)/log $(BUILD)/series-* \
 	    $(BUILD)/demo-* $(BUILD)/actuator-* $(BUILD)/bench-guest-* \
-	    $(addprefix $(BUILD)/linux-guest/,made root initrd.img) $(BUILD)/*/obj $(BUILD)/*/bin $(BUILD)/*/built $(BUILD)/ccache
+	    $(addprefix $(BUILD)/linux-guest/,made root initrd.img) $(BUILD)/*/obj $(BUILD)/*/obj-* \
+	    $(BUILD)/*/bin $(BUILD)/*/built $(BUILD)/ccache
 
 distclean:
 	@for tree in $(BUILD)/*/tree; do \

@@ -64,7 +64,7 @@ def plot_kept(path: str, points: Sequence[KeptPoint]) -> None:
               f'{run_share(throttles[-1]) * 80:g}]',
               f'set yrange [{LEAST_KEPT_PCT}:150]',
               "set xlabel 'throttle (%)'", "set ylabel 'work kept (%)'",
-              'set key bottom left']
+              'set key top right samplen 2']
     for number, ((load, vcpus), shown) in enumerate(guests.items()):
         script += [f"set title {quote(f'{load}, {vcpus} vCPUs')}",
                    'plot ' + ', '.join(_kept_curves(base, number, shown))]

@@ -33,10 +33,10 @@ THROTTLES = '50,80,90,95,99'
 LOADS = {'spin': 1, 'ipi': 2, 'pingpong': 2, 'redis': 1}    # least vCPUs
 GUESTS = 'spin:1,spin:2,ipi:2,pingpong:2,redis:1,redis:2'
 
-# Some 120 MB that are written at random, faster than the link carries them.
-DATABASE = 'probe.keys=12000 probe.bytes=8000 probe.set=8 probe.get=2'
+# Some 60 MB that are written at random, faster than the link carries them.
+DATABASE = 'probe.keys=6000 probe.bytes=8000 probe.set=8 probe.get=2'
 LINK_MBPS = {1: 8, 2: 20}       # by vCPUs, 10^6 bytes/s
-TIME_LIMIT_S = 90.0             # a migration is cancelled then
+TIME_LIMIT_S = 120.0            # a migration is cancelled then
 
 
 def parse_guests(text: str) -> List[Tuple[str, int]]:

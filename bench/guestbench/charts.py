@@ -15,7 +15,7 @@ from .shared import quantile_s
 
 KEPT_COLUMNS = 3
 KEPT_HEIGHT = 330               # pixels of a panel
-TIME_HEIGHT = 300
+TIME_HEIGHT = 310
 LEAST_KEPT_PCT = 0.01           # less is drawn there
 LEAST_MS = 0.1
 
@@ -134,7 +134,7 @@ def plot_migrations(path: str, served: Sequence[Served]) -> None:
     panels = 3 * len(guests)
     script = [f'set multiplot layout {panels},1', 'set grid',
               "set xlabel 's since the migration began'", 'set lmargin 10',
-              'set rmargin 3', 'set tmargin 4',
+              'set rmargin 3', 'set tmargin 5',
               'set key tmargin right horizontal']
     for number, shown in enumerate(guests.values()):
         start = min(one.intervals[0].start - one.run.start for one in shown)

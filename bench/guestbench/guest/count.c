@@ -31,6 +31,7 @@
 #define MAX_FDS 1024
 #define NS_PER_S 1000000000ull
 
+/* volatile: the host looks at them at any time */
 static volatile struct shared *shared;
 static volatile uint64_t *count;
 static uint64_t asked_ns[MAX_FDS];  /* 0: no request is under way */
@@ -95,7 +96,7 @@ ssize_t recv(int fd, void *data, size_t bytes, int flags)
     return got;
 }
 
-__attribute__((constructor)) static void map_shared(void)
+static void __attribute__((constructor)) map_shared(void)
 {
     const char *page = getenv("COUNT_PAGE");
     const char *slot = getenv("COUNT_SLOT");

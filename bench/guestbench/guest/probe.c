@@ -50,6 +50,7 @@
 #define FILL_ROUNDS 3       /* random sets for each key: 95 % of them exist */
 #define FOREVER "1000000000"
 
+/* volatile: the host looks at them at any time */
 static volatile struct shared *shared;
 static char cmdline[4096];
 
@@ -112,6 +113,7 @@ static void start(void *(*function)(void *), long argument)
 
 static void *spin(void *cpu)
 {
+    /* volatile: the host looks at it at any time */
     volatile uint64_t *count = shared->count[(long)cpu % COUNTERS];
 
     pin((long)cpu);
@@ -123,7 +125,7 @@ static void *spin(void *cpu)
 
 static void *burn(void *cpu)
 {
-    static volatile uint64_t unseen;
+    static volatile uint64_t unseen; /* volatile: or there is no loop left */
 
     pin((long)cpu);
     for (;;) {

@@ -55,9 +55,9 @@ void cpu_throttle_vcpu_gone(void);
 
 /*
  * For who kicks a vCPU: does it sleep, and is it for an interrupt?  That can
- * wait until it wakes.  If each tick of the guest's clock woke it, it would take
- * the BQL as often, and the host would move it to the CPU of the main loop, and
- * all the others as well.
+ * wait until it wakes.  If each tick of the guest's clock woke it, it would
+ * take the BQL as often, and the host would move it to the CPU of the main
+ * loop, and all the others as well.
  */
 bool cpu_throttle_sleeps_on(CPUState *cpu);
 

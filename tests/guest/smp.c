@@ -101,6 +101,7 @@ bool smp_start(uint32_t cpus, bool relay)
 static void relay_wait(uint32_t cpu)
 {
     while (relay_cpus && relay_turn != cpu) {
+        /* spin */
     }
 }
 

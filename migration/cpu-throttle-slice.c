@@ -30,19 +30,28 @@
 #define SLEEP_AIM_NS (44 * NS_PER_MS)
 
 /*
- * From 90 % on, slices would be shorter than this, of which their fixed cost
- * is 2 to 6 %; so sleeps are longer.
+ * From 90 % on, slices would be so short that their fixed cost is most of them;
+ * so sleeps get longer, by so much per permille.
  */
-#define SLICE_LEAST_NS (5 * NS_PER_MS)
+#define LONG_SLEEP_PERMILLE 900
+#define LONG_SLEEP_LEAST_NS (45 * NS_PER_MS)
+#define LONG_SLEEP_STEP_NS (29 * NS_PER_MS / 10)
 
-/* But not longer than this: past 97.5 %, slices shrink again. */
-#define LONG_SLEEP_AIM_NS (196 * NS_PER_MS)
+/* But not longer than this: past 95 %, slices shrink again. */
+#define LONG_SLEEP_AIM_NS (194 * NS_PER_MS)
 
 /* Down to this, which is 99 %.  Users cannot ask for more than that. */
 #define SLICE_MIN_NS (2 * NS_PER_MS)
 
 /* A debt takes no more than this part of a slice: no period is without one. */
 #define DEBT_PART_DIVISOR 2
+
+/*
+ * As long as it owes, or is owed, less than this part of a share, and less than
+ * a ms, a vCPU ends its slice when the others do: what it does alone is often
+ * done in vain.
+ */
+#define APART_DIVISOR 4
 
 /*
  * More than so many shares are not owed.  Where interrupts depend on the main
@@ -71,10 +80,14 @@ static int64_t to_units_ns(int64_t value_ns)
     return (value_ns + UNIT_NS / 2) / UNIT_NS * UNIT_NS;
 }
 
-/* The slice that costs a sleep of @sleep_ns. */
-static int64_t slice_of_sleep_ns(unsigned permille, int64_t sleep_ns)
+static int64_t sleep_aim_ns(unsigned permille)
 {
-    return sleep_ns * (PERMILLE - permille) / permille;
+    if (permille < LONG_SLEEP_PERMILLE) {
+        return SLEEP_AIM_NS;
+    }
+    return MIN(LONG_SLEEP_LEAST_NS +
+               (permille - LONG_SLEEP_PERMILLE) * LONG_SLEEP_STEP_NS,
+               LONG_SLEEP_AIM_NS);
 }
 
 CpuThrottleRhythm cpu_throttle_rhythm(unsigned permille, int64_t epoch_ns)
@@ -83,11 +96,8 @@ CpuThrottleRhythm cpu_throttle_rhythm(unsigned permille, int64_t epoch_ns)
     CpuThrottleRhythm rhythm = { .epoch_ns = epoch_ns };
 
     permille = MIN(MAX(permille, 1), PERMILLE_MAX);
-    slice_ns = MIN(SLICE_AIM_NS, slice_of_sleep_ns(permille, SLEEP_AIM_NS));
-    slice_ns = MAX(slice_ns,
-                   MIN(SLICE_LEAST_NS,
-                       slice_of_sleep_ns(permille, LONG_SLEEP_AIM_NS)));
-    slice_ns = MAX(slice_ns, SLICE_MIN_NS);
+    slice_ns = sleep_aim_ns(permille) * (PERMILLE - permille) / permille;
+    slice_ns = clamp_ns(slice_ns, SLICE_MIN_NS, SLICE_AIM_NS);
     rhythm.period_ns = to_units_ns(slice_ns * PERMILLE / (PERMILLE - permille));
     rhythm.share_ns = rhythm.period_ns * (PERMILLE - permille) / PERMILLE;
     return rhythm;
@@ -145,20 +155,48 @@ void cpu_throttle_slice_charge(CpuThrottleSlice *slice,
     }
 }
 
+/*
+ * Where in the period does the slice end, for all vCPUs alike?  At whole ms,
+ * and so that in the long run it is their share.
+ */
+static int64_t common_end_ns(const CpuThrottleRhythm *rhythm, int64_t period)
+{
+    int64_t before_ns = period % PERIODS_MAX * rhythm->share_ns;
+
+    return (before_ns + rhythm->share_ns) / UNIT_NS * UNIT_NS -
+           before_ns / UNIT_NS * UNIT_NS;
+}
+
+/*
+ * How long until it ends, if the vCPU executes all the time?  Together with the
+ * others, unless it would be given or spared too much by that.
+ */
+static int64_t to_end_ns(const CpuThrottleSlice *slice,
+                         const CpuThrottleRhythm *rhythm, int64_t now_ns)
+{
+    int64_t phase = phase_ns(rhythm, now_ns);
+    int64_t end_ns = common_end_ns(rhythm, period_at(rhythm, now_ns)) - phase;
+    int64_t apart_ns = MAX(rhythm->share_ns / APART_DIVISOR, UNIT_NS);
+
+    if (slice->owed_ns || ABS(slice->left_ns - end_ns) >= apart_ns) {
+        end_ns = to_units_ns(phase + slice->left_ns) - phase;
+    }
+    return end_ns;
+}
+
 int64_t cpu_throttle_slice_sleep_ns(const CpuThrottleSlice *slice,
                                     const CpuThrottleRhythm *rhythm,
                                     int64_t now_ns)
 {
     int64_t sleep_ns = rhythm->period_ns - phase_ns(rhythm, now_ns);
 
-    return slice->left_ns < WORTH_NS && sleep_ns >= WORTH_NS ? sleep_ns : 0;
+    return to_end_ns(slice, rhythm, now_ns) < WORTH_NS &&
+           sleep_ns >= WORTH_NS ? sleep_ns : 0;
 }
 
 int64_t cpu_throttle_slice_run_ns(const CpuThrottleSlice *slice,
                                   const CpuThrottleRhythm *rhythm,
                                   int64_t now_ns)
 {
-    int64_t phase = phase_ns(rhythm, now_ns);
-
-    return MAX(to_units_ns(phase + slice->left_ns) - phase, WORTH_NS);
+    return MAX(to_end_ns(slice, rhythm, now_ns), WORTH_NS);
 }

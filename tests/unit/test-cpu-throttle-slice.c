@@ -172,6 +172,64 @@ static void test_slice_worth(void)
                     }).shortest_slice_ns, >=, NS_PER_MS);
 }
 
+/* The trade between silence and slices, as the header states it */
+static void test_trade(void)
+{
+    static const struct {
+        unsigned permille;
+        int64_t slice_ms;
+        int64_t sleep_ms;
+    } trades[] = {
+        { 500, 11, 11 },
+        { 800, 11, 44 },
+        { 900, 5, 45 },
+        { 950, 10, 190 },
+        { 990, 2, 198 },
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(trades); i++) {
+        Outcome out = run(trades[i].permille, 1, (Ground) {});
+
+        g_assert_cmpint(out.shortest_slice_ns, ==,
+                        trades[i].slice_ms * NS_PER_MS);
+        g_assert_cmpint(out.longest_sleep_ns, ==,
+                        trades[i].sleep_ms * NS_PER_MS);
+    }
+    /* In between, neither changes by leaps. */
+    for (unsigned permille = 10; permille < 990; permille++) {
+        CpuThrottleRhythm one = cpu_throttle_rhythm(permille, EPOCH_NS);
+        CpuThrottleRhythm next = cpu_throttle_rhythm(permille + 1, EPOCH_NS);
+
+        g_assert_cmpint(ABS(next.period_ns - one.period_ns), <=,
+                        5 * NS_PER_MS);
+        g_assert_cmpint(ABS(next.share_ns - one.share_ns), <=, NS_PER_MS);
+    }
+}
+
+/*
+ * Slices end together, however late the interrupt was or the wake-up, as long
+ * as a vCPU is not a quarter of a share away from what it has.
+ */
+static void test_together(void)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(permilles); i++) {
+        CpuThrottleRhythm rhythm = cpu_throttle_rhythm(permilles[i], EPOCH_NS);
+        int64_t apart_ns = MAX(rhythm.share_ns / 4, NS_PER_MS);
+        CpuThrottleSlice exact;
+
+        cpu_throttle_slice_start(&exact, &rhythm, EPOCH_NS);
+        for (int64_t early_ns = -apart_ns / 2; early_ns < apart_ns / 2;
+             early_ns += NS_PER_MS / 7) {
+            CpuThrottleSlice slice = exact;
+
+            slice.left_ns += early_ns;
+            g_assert_cmpint(
+                cpu_throttle_slice_run_ns(&slice, &rhythm, EPOCH_NS), ==,
+                cpu_throttle_slice_run_ns(&exact, &rhythm, EPOCH_NS));
+        }
+    }
+}
+
 /* A vCPU that wants less than its share is not held back. */
 static void test_modest(void)
 {
@@ -313,6 +371,8 @@ int main(int argc, char **argv)
     g_test_add_func("/cpu-throttle/slice/busy-host", test_busy_host);
     g_test_add_func("/cpu-throttle/slice/sleep-bounded", test_sleep_bounded);
     g_test_add_func("/cpu-throttle/slice/slice-worth", test_slice_worth);
+    g_test_add_func("/cpu-throttle/slice/trade", test_trade);
+    g_test_add_func("/cpu-throttle/slice/together", test_together);
     g_test_add_func("/cpu-throttle/slice/modest", test_modest);
     g_test_add_func("/cpu-throttle/slice/rhythm", test_rhythm);
     g_test_add_func("/cpu-throttle/slice/debt", test_debt);

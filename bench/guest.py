@@ -99,6 +99,9 @@ def add_measures(parser: argparse.ArgumentParser) -> None:
                         help='to watch a throttle, at least; default: '
                         f'%(default)g, {kept.LONG_WINDOW_S:g} from '
                         f'{kept.LONG_FROM_PCT:g} %% on')
+    parser.add_argument('--pin', action='store_true',
+                        help='each vCPU of a guest that is not migrated to a '
+                        'host CPU of its own')
     parser.add_argument('--vcpus', default='1,2', metavar='N,...',
                         help='of the guests that are migrated; default: '
                         '%(default)s')
@@ -145,10 +148,12 @@ def write_table(base: str, points: List[Any]) -> None:
         output.write(tsv(points))
 
 
-def guest_config(image: str, load: str, vcpus: int) -> GuestConfig:
+def guest_config(arguments: argparse.Namespace, load: str,
+                 vcpus: int) -> GuestConfig:
     """A guest whose work is throttled."""
-    return GuestConfig(image, load, vcpus,
-                       f'probe.cpus={vcpus}' if load == 'spin' else '')
+    return GuestConfig(arguments.image, load, vcpus,
+                       f'probe.cpus={vcpus}' if load == 'spin' else '',
+                       pinned=arguments.pin)
 
 
 def report_kept(arguments: argparse.Namespace,
@@ -172,7 +177,7 @@ def measure_kept(arguments: argparse.Namespace) -> None:
     """
     subjects = [kept.Subject(name, binary, find_actuator(binary))
                 for name, binary in arguments.qemu]
-    guests = [guest_config(arguments.image, load, vcpus)
+    guests = [guest_config(arguments, load, vcpus)
               for load, vcpus in arguments.guests]
     measured = []
     try:

@@ -36,6 +36,16 @@ class Console(SerialPort):
         self.last.append(line.strip())
 
 
+def pin(threads: Sequence[int]) -> None:
+    """Each to a host CPU of its own, as libvirt's vcpupin does."""
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(threads) > len(cpus):
+        raise BenchError(f'{len(threads)} vCPUs cannot be pinned to '
+                         f'{len(cpus)} CPUs of the host')
+    for thread, cpu in zip(threads, cpus):
+        os.sched_setaffinity(thread, {cpu})
+
+
 @dataclass
 class GuestConfig:
     """A guest, whatever QEMU runs it."""
@@ -44,6 +54,7 @@ class GuestConfig:
     vcpus: int
     keys: str = ''                  # more of the probe's
     memory_mib: int = 512
+    pinned: bool = False            # each vCPU has a host CPU of its own
 
     def machine(self, binary: str, ram: str) -> MachineConfig:
         """The machine, its RAM in this file."""
@@ -75,6 +86,7 @@ class LinuxGuest:
         self.machine = Machine(config.machine(binary, self.ram), directory,
                                name, wrapper, incoming, self.console)
         self._name = name
+        self._pinned = config.pinned
         self._stack = ExitStack()
 
     def __enter__(self) -> 'LinuxGuest':
@@ -139,6 +151,8 @@ class LinuxGuest:
         self.machine.qmp('migrate-incoming',
                          uri=f'exec:cat {shlex.quote(path)}')
         self._wait_migrated()
+        if self._pinned:
+            pin(self.machine.vcpu_threads())
         self.machine.qmp('cont')
 
 

@@ -712,6 +712,38 @@ static void test_live_ceiling(void)
     cancel_and_end(&t);
 }
 
+/*
+ * What is not RAM counts as well: here the dirty bitmap of a disk, which QEMU
+ * says is a byte for each bit.  RAM alone would be a stop within the bound.
+ */
+static void test_other_state(void)
+{
+    int64_t disk_bytes = FAST_BYTES_PER_S * 4LL * 512;
+    g_autofree char *disk = g_strdup_printf(
+        "-blockdev driver=null-co,node-name=disk,size=%" PRId64, disk_bytes);
+    StopTest t = prepare_with(GUEST_SMALL, disk, disk);
+    int64_t bound_ms = 2000;
+    QDict *info;
+
+    qtest_qmp_assert_success(t.from.qts, "{ 'execute':"
+                             " 'block-dirty-bitmap-add', 'arguments': {"
+                             " 'node': 'disk', 'name': 'backup',"
+                             " 'granularity': 512 } }");
+    start_destination(&t);
+    set_capability(t.from.qts, "dirty-bitmaps", true);
+    set_capability(t.to.qts, "dirty-bitmaps", true);
+    set_int(t.from.qts, "cpu-throttle-fallback-downtime", bound_ms);
+    begin(&t, FAST_BYTES_PER_S);
+    info = wait_event(t.from.qts, "phase", "let-go");
+    g_assert_cmpstr(qdict_get_str(info, "reason"), ==, "too-long");
+    g_assert_cmpint(qdict_get_int(info, "predicted-downtime"), >=, 4000);
+    qobject_unref(info);
+    set_int(t.from.qts, "cpu-throttle-fallback-downtime", 0);
+    pass_event(t.from.qts, "phase", "fallback");
+    assert_arrived(&t);
+    end(&t);
+}
+
 static bool has_post_copy(QTestState *qts)
 {
     QDict *reply = qtest_qmp(qts, "{ 'execute': 'migrate-set-capabilities',"
@@ -949,6 +981,7 @@ void auto_converge_add_stop_tests(void)
     qtest_add_func("/auto-converge/stop/cut", test_cut);
     qtest_add_func("/auto-converge/stop/stalled", test_stalled);
     qtest_add_func("/auto-converge/stop/outlasts", test_outlasts);
+    qtest_add_func("/auto-converge/stop/other-state", test_other_state);
     qtest_add_func("/auto-converge/stop/pause", test_pause);
     qtest_add_func("/auto-converge/stop/user-stop", test_user_stop);
     qtest_add_data_func("/auto-converge/stop/unwanted/fallback", "none",

@@ -245,13 +245,20 @@ void auto_converge_stop_step(uint64_t pending_bytes, bool may_switch)
     }
 }
 
-/* Nothing dirties any more: as long as it gets less, it costs nothing. */
-bool auto_converge_stop_goes_on(uint64_t pending_bytes)
+/*
+ * Nothing dirties any more: as long as it gets less, it costs nothing.  What
+ * does not get less, such as dirty bitmaps of disks, is for the completion.
+ */
+bool auto_converge_stop_iterates(uint64_t pending_bytes)
 {
+    uint64_t threshold_bytes = migrate_get_current()->threshold_size;
     bool less = pending_bytes < pending_before_bytes;
 
     pending_before_bytes = pending_bytes;
-    return less && auto_converge_stop_is_held();
+    if (auto_converge_stop_is_held()) {
+        return less || ram_bytes_remaining() >= threshold_bytes;
+    }
+    return pending_bytes >= threshold_bytes;
 }
 
 bool auto_converge_stop_hand_over(int *ret)

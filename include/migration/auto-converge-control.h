@@ -121,11 +121,11 @@ void auto_converge_stop_reset(void);
 void auto_converge_stop_step(uint64_t pending_bytes, bool may_switch);
 
 /*
- * For the migration thread: so little is pending that it could complete.
- * True when it had better go on, because the completion holds the BQL and the
- * guest is stopped anyway.
+ * For the migration thread: true when this much is worth another iteration.
+ * During a stop that is all that iterations can send, because the completion
+ * holds the BQL; else what exceeds the threshold of the migration.
  */
-bool auto_converge_stop_goes_on(uint64_t pending_bytes);
+bool auto_converge_stop_iterates(uint64_t pending_bytes);
 
 /* Does a stop hold the guest?  Then its pass is the last. */
 bool auto_converge_stop_is_held(void);

@@ -36,6 +36,12 @@
  */
 #define LEASE_MS 10000
 
+/*
+ * How often dirty pages are looked for, where QEMU itself does not: four times
+ * in a window are enough.
+ */
+#define SYNC_PERIOD_MS 250
+
 typedef enum StopPhase {
     STOP_NONE,
     STOP_HELD,
@@ -54,8 +60,11 @@ static struct {
     int64_t progress_ms;     /* ... and when */
 } stop;
 
-/* Of the migration thread: what was pending when it could have completed */
+/* Of the migration thread: what was pending in the iteration before ... */
 static uint64_t pending_before_bytes;
+
+/* ... and when it looked for dirty pages last */
+static int64_t synced_ms;
 
 static int64_t now_ms(void)
 {
@@ -226,6 +235,22 @@ static void check_stop(MigrationState *s)
     bql_unlock();
 }
 
+/*
+ * RAM is through, but not what others have pending: as QEMU syncs RAM only when
+ * both are, and iterations may not send the latter, there would never be a
+ * window again.
+ */
+static void sync_if_missed(MigrationState *s, uint64_t pending_bytes)
+{
+    if (auto_converge_control()->enabled &&
+        pending_bytes >= s->threshold_size &&
+        ram_bytes_remaining() < s->threshold_size &&
+        now_ms() - synced_ms >= SYNC_PERIOD_MS) {
+        synced_ms = now_ms();
+        migration_pending_exact(s);
+    }
+}
+
 void auto_converge_stop_step(uint64_t pending_bytes, bool may_switch)
 {
     MigrationState *s = migrate_get_current();
@@ -233,6 +258,7 @@ void auto_converge_stop_step(uint64_t pending_bytes, bool may_switch)
     if (s->state != MIGRATION_STATUS_ACTIVE) {
         return;
     }
+    sync_if_missed(s, pending_bytes);
     auto_converge_control_note_pending(pending_bytes);
     /* A post-copy that was requested goes first. */
     if (may_switch && qatomic_read(&stop.phase) == STOP_NONE &&

@@ -30,8 +30,8 @@
 #define SLEEP_AIM_NS (44 * NS_PER_MS)
 
 /*
- * From 90 % on, slices would be so short that their fixed cost is most of them;
- * so sleeps get longer, by so much per permille.
+ * From 90 % on, slices would be so short that their fixed cost is most of
+ * them; so sleeps get longer, by so much per permille.
  */
 #define LONG_SLEEP_PERMILLE 900
 #define LONG_SLEEP_LEAST_NS (45 * NS_PER_MS)
@@ -47,8 +47,8 @@
 #define DEBT_PART_DIVISOR 2
 
 /*
- * As long as it owes, or is owed, less than this part of a share, and less than
- * a ms, a vCPU ends its slice when the others do: what it does alone is often
+ * As long as it owes, or is owed, less than this part of a share, or than a
+ * ms, a vCPU ends its slice when the others do: what it does alone is often
  * done in vain.
  */
 #define APART_DIVISOR 4

@@ -24,18 +24,19 @@
  *
  *     left  =  sum of shares  -  sum of what was executed
  *
- * All end their slices together, too, as long as that is less than a quarter of
- * a share away from what each has left.  A vCPU that ran for too long, since
- * the interrupt that ends a slice came late, owes that and has a shorter slice
- * in one of the next periods; it never moves to another phase.  One that ran
- * for too short a time, since the host gave it no CPU or it had nothing to do,
- * runs for longer.  So a busy vCPU gets exactly its share, and one that wants
- * less than that is not held back.
+ * All end their slices together, too, as long as that is less than a quarter
+ * of a share, or a ms, away from what each has left.  A vCPU that ran for too
+ * long, since the interrupt that ends a slice came late, owes that and has a
+ * shorter slice in one of the next periods; it never moves to another phase.
+ * One that ran for too short a time, since the host gave it no CPU or it had
+ * nothing to do, runs for longer.  So a busy vCPU gets exactly its share, and
+ * one that wants less than that is not held back.
  *
  * How long?  A sleep is a silence of the guest, so it ought to be short.  But
  * each slice has a fixed cost: what became due meanwhile in the guest is done
- * first, with cold caches.  That is some 0.1 to 0.3 ms of a guest that computes,
- * but 2 to 5 ms of one with a database, under TCG.  So a slice must be long:
+ * first, with cold caches.  That is some 0.1 to 0.3 ms of a guest that
+ * computes, but 2 to 5 ms of one with a database, under TCG.  So a slice must
+ * be long:
  *
  *     throttle    slice     sleep
  *        50 %     11 ms     11 ms    slices of 11 ms while that costs sleeps
@@ -45,10 +46,10 @@
  *        95 %     10 ms    190 ms    to 194 ms, and slices shorter again,
  *        99 %      2 ms    198 ms    to 2 ms
  *
- * A slice of 5 ms in 100 ms leaves redis 1 % of its work, one of 10 ms in 200 ms
- * leaves 1.8 %; 2 ms in 200 ms leave it next to nothing, and so do stock's 10 ms
- * in a second.  bench/guest.py measures that; docs/devel/auto-converge.rst has
- * the figures.
+ * A slice of 5 ms in 100 ms leaves redis 1 % of its work, one of 10 ms in
+ * 200 ms leaves 1.7 %; 2 ms in 200 ms leave it next to nothing, and so do
+ * stock's 10 ms in a second.  bench/guest.py measures that;
+ * docs/devel/auto-converge.rst has the figures.
  *
  * Slices end at whole ms after the beginning of the period, because sleeps are
  * of whole ms, and end at the beginning of the next.  What that rounds off is

@@ -37,10 +37,11 @@
 #define LEASE_MS 10000
 
 /*
- * How often dirty pages are looked for, where QEMU itself does not: four times
- * in a window are enough.
+ * How long after the last time dirty pages are looked for, where QEMU itself
+ * does not.  That is what a window takes at least; and a sync of much memory
+ * holds the BQL.
  */
-#define SYNC_PERIOD_MS 250
+#define SYNC_PERIOD_MS 1000
 
 typedef enum StopPhase {
     STOP_NONE,
@@ -242,12 +243,12 @@ static void check_stop(MigrationState *s)
  */
 static void sync_if_missed(MigrationState *s, uint64_t pending_bytes)
 {
-    if (auto_converge_control()->enabled &&
+    if (auto_converge_control()->enabled && !auto_converge_stop_is_held() &&
         pending_bytes >= s->threshold_size &&
         ram_bytes_remaining() < s->threshold_size &&
         now_ms() - synced_ms >= SYNC_PERIOD_MS) {
-        synced_ms = now_ms();
         migration_pending_exact(s);
+        synced_ms = now_ms();
     }
 }
 

@@ -28,8 +28,9 @@ static AutoConvergeControl control;
 /* Pending and not RAM, as of the last iteration; of the migration thread */
 static uint64_t other_bytes;
 
-/* For the migration thread, which reads it without the BQL */
+/* For the migration thread, which reads them without the BQL */
 static bool stop_wanted;
+static bool rest_fits; /* ... as of the window that has just ended */
 
 const AutoConvergeControl *auto_converge_control(void)
 {
@@ -92,6 +93,7 @@ bool auto_converge_control_start(Error **errp)
     }
     memset(&control, 0, sizeof(control));
     qatomic_set(&stop_wanted, false);
+    qatomic_set(&rest_fits, false);
     auto_converge_init(&control.state);
     control.enabled = migrate_auto_converge();
     control.started_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
@@ -125,6 +127,7 @@ static void control_obey(const AutoConvergeDecision *before,
     control.highest_permille = MAX(control.highest_permille,
                                    now->throttle_permille);
     qatomic_set(&stop_wanted, now->switchover);
+    qatomic_set(&rest_fits, now->complete);
     if (now->post_copy && !before->post_copy) {
         /* It has the capability, see control_fallback() */
         qmp_migrate_start_postcopy(&error_abort);
@@ -236,6 +239,11 @@ bool auto_converge_control_stop_fits(uint64_t bytes)
 bool auto_converge_control_stop_wanted(void)
 {
     return qatomic_read(&stop_wanted);
+}
+
+bool auto_converge_control_take_fits(void)
+{
+    return qatomic_xchg(&rest_fits, false);
 }
 
 uint64_t auto_converge_control_stop_limit_ms(void)

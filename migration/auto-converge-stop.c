@@ -280,12 +280,13 @@ bool auto_converge_stop_iterates(uint64_t pending_bytes)
 {
     uint64_t threshold_bytes = migrate_get_current()->threshold_size;
     bool less = pending_bytes < pending_before_bytes;
+    bool fits = auto_converge_control_take_fits();
 
     pending_before_bytes = pending_bytes;
     if (auto_converge_stop_is_held()) {
         return less || ram_bytes_remaining() >= threshold_bytes;
     }
-    return pending_bytes >= threshold_bytes;
+    return pending_bytes >= threshold_bytes && !fits;
 }
 
 bool auto_converge_stop_hand_over(int *ret)

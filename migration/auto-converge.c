@@ -62,6 +62,14 @@
 #define PATIENCE_WINDOWS 8.0
 
 /*
+ * Whatever the threshold, a window is bad above this ratio, the one that
+ * patience waits for: with more, R hardly sinks or does not sink at all, and a
+ * guest whose hot set is saturated is as often measured just below 1 as above.
+ * Breaks: /auto-converge/law/threshold-of-100
+ */
+#define THRESHOLD_RATIO_MAX (PATIENCE_WINDOWS / (PATIENCE_WINDOWS + 1))
+
+/*
  * The same at the ceiling, where every window is lost.  With 1.5 a constant
  * ratio of 0.6 is waited for; it then takes 2.5 times as long as the stop.
  * Breaks: /auto-converge/ceiling/converges
@@ -134,6 +142,7 @@ typedef struct Window {
     double elapsed_s;        /* T */
     double pass_run_s;       /* w of one pass */
     double pass_dirty_bytes; /* U of one pass */
+    bool bulk;               /* the first: B is not that of dirty pages */
 } Window;
 
 static double clamp(double value, double low, double high)
@@ -172,8 +181,9 @@ static Limits limits_from_config(const AutoConvergeConfig *config)
 {
     Limits lim;
 
-    lim.threshold_ratio = pct_to_ratio(config->trigger_threshold_pct,
-                                       THRESHOLD_PCT_MAX);
+    lim.threshold_ratio = fmin(pct_to_ratio(config->trigger_threshold_pct,
+                                            THRESHOLD_PCT_MAX),
+                               THRESHOLD_RATIO_MAX);
     lim.target_ratio = lim.threshold_ratio * TARGET_OF_THRESHOLD;
     lim.initial_run_share = 1 - pct_to_ratio(config->throttle_initial_pct,
                                              PCT_MAX);
@@ -224,6 +234,7 @@ static Window measure_window(const AutoConvergeState *state,
     double run_s = fmin(sample->guest_run_ns / NS_PER_S, elapsed_s);
     Window win;
 
+    win.bulk = !state->has_point;
     win.ratio = (double)sample->dirty_bytes / sample->drained_bytes;
     win.drain_bps = sample->drained_bytes / elapsed_s;
     win.stop_bps = lim->switchover_bps > 0 ? lim->switchover_bps :
@@ -493,11 +504,13 @@ static void decide_let_go(AutoConvergeState *state, AutoConvergeDecision *next,
 static void decide(AutoConvergeState *state, AutoConvergeDecision *next,
                    const Window *win, const Limits *lim)
 {
-    bool bad = win->ratio > lim->threshold_ratio && !fits_downtime(win, lim);
+    bool fits = fits_downtime(win, lim);
+    bool bad = win->ratio > lim->threshold_ratio && !fits;
 
     if (next->phase == AUTO_CONVERGE_PHASE_FALLBACK) {
         return;
     }
+    next->complete = fits && !win->bulk;
     if (bad && next->phase == AUTO_CONVERGE_PHASE_LET_GO) {
         decide_let_go(state, next, win, lim);
     } else if (bad) {
@@ -606,6 +619,7 @@ AutoConvergeDecision auto_converge_update(AutoConvergeState *state,
                                           sample->elapsed_ns);
     next.predicted_downtime_ms = AUTO_CONVERGE_NEVER;
     next.predicted_time_ms = AUTO_CONVERGE_NEVER;
+    next.complete = false;
 
     if (sample_is_usable(sample)) {
         win = measure_window(state, &lim, sample);

@@ -98,6 +98,7 @@ static void print_decision(const AutoConvergeDecision *decision)
            auto_converge_phase_name(decision->phase),
            auto_converge_reason_name(decision->reason),
            decision->throttle_permille,
+           decision->complete ? "complete" :
            decision->switchover ? "switchover" :
            decision->post_copy ? "post-copy" : "continue",
            decision->predicted_downtime_ms, decision->predicted_time_ms);
@@ -153,7 +154,7 @@ static void print_help(FILE *out)
           "and, if it is not 0, other_bytes=, in any order, other words are "
           "ignored,\nand answers each with\n\n"
           "  phase= reason= throttle_permille= "
-          "action=continue|switchover|post-copy\n"
+          "action=continue|complete|switchover|post-copy\n"
           "  predicted_downtime_ms= predicted_time_ms=\n\n"
           "on one line, where 18446744073709551615 ms is never.\n"
           "Exit status: 0, 1 after a bad line, 2 for a bad command line.\n\n"

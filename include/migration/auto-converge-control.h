@@ -101,6 +101,12 @@ bool auto_converge_control_stop_fits(uint64_t bytes);
 /* Is the guest to be stopped, as far as the law is concerned? */
 bool auto_converge_control_stop_wanted(void);
 
+/*
+ * Was it found since the last call that the rest fits into the downtime limit?
+ * That is true of the moment in which a window ends, and told once.
+ */
+bool auto_converge_control_take_fits(void);
+
 /* A stop has ended without a result, and cost so much. */
 void auto_converge_control_note_stop(int64_t stopped_ms);
 
@@ -123,7 +129,8 @@ void auto_converge_stop_step(uint64_t pending_bytes, bool may_switch);
 /*
  * For the migration thread: true when this much is worth another iteration.
  * During a stop that is all that iterations can send, because the completion
- * holds the BQL; else what exceeds the threshold of the migration.
+ * holds the BQL; else what exceeds the threshold of the migration, which is in
+ * bytes on the wire, and does not fit by the law's account, which is in pages.
  */
 bool auto_converge_stop_iterates(uint64_t pending_bytes);
 

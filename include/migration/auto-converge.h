@@ -42,10 +42,17 @@
  * curve never exceeds.  Short passes that share a window are told apart by
  * S / R, so that the point is that of one pass.
  *
- * A window is bad when ratio > threshold and R does not fit into the downtime
- * limit.  target = threshold / 2.  Where the user says at which rate the rest
- * is copied once the guest is stopped, that rate stands for B wherever the
- * length of a stop is meant: in the downtime limit, the bound, the prediction.
+ * A window is bad when ratio > threshold, or > 8/9, and R does not fit into the
+ * downtime limit.  target = threshold / 2.  Where the user says at
+ * which rate the rest is copied once the guest is stopped, that rate stands for
+ * B wherever the length of a stop is meant: in the downtime limit, the bound,
+ * the prediction.
+ *
+ * QEMU by itself completes when R is below what the wire carries within the
+ * downtime limit.  Where pages cost less than that on the wire (xbzrle,
+ * compression), R may fit and QEMU wait for ever.  So R that fits is a reason
+ * to complete; but not after the bulk pass, where B is that of zero pages and
+ * of pages that were never sent before.
  *
  *     bad, unthrottled    nothing, while R sinks fast enough to fit within 8
  *                         such windows; else the run share falls to the
@@ -187,6 +194,7 @@ typedef struct AutoConvergeDecision {
     AutoConvergePhase phase;
     AutoConvergeReason reason;
     unsigned throttle_permille;    /* 0: run freely; 990: run 1 % of the time */
+    bool complete;                 /* the rest fits: switch over as usual */
     bool switchover;               /* stop the guest and complete now */
     bool post_copy;                /* start post-copy now */
     uint64_t dirty_rate_bps;       /* U / T, bytes per second */

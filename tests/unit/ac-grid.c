@@ -41,6 +41,7 @@ AcPoint *ac_grid_points(unsigned *count)
         points[i].link_bps = link_bps[rest % ARRAY_SIZE(link_bps)];
         rest /= ARRAY_SIZE(link_bps);
         points[i].ram_bytes = ram_bytes[rest];
+        points[i].page_cost = 1;
     }
     *count = total;
     return points;
@@ -49,7 +50,7 @@ AcPoint *ac_grid_points(unsigned *count)
 AcGuest ac_guest_from_point(const AcPoint *point)
 {
     double set_bytes = point->ram_bytes * point->set_share;
-    double write_bps = point->link_bps * point->rate_ratio;
+    double write_bps = point->link_bps / point->page_cost * point->rate_ratio;
 
     AcGuest guest = point->hot_cold ?
         ac_guest_hot_cold(point->ram_bytes, set_bytes, write_bps,
@@ -57,6 +58,7 @@ AcGuest ac_guest_from_point(const AcPoint *point)
         ac_guest_uniform(point->ram_bytes, set_bytes, write_bps,
                          point->demand);
 
+    guest.page_cost = point->page_cost;
     guest.late_s = point->late_s;
     guest.leak = point->leak;
     guest.clock_error = point->clock_error;

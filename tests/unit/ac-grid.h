@@ -26,6 +26,7 @@ typedef struct AcPoint {
     double rate_ratio; /* written bytes / link */
     double demand;     /* share of a CPU */
     bool hot_cold;
+    double page_cost;  /* see AcGuest; 1 on the standard grid */
     double late_s;       /* see AcGuest; 0 on the standard grid */
     double leak;
     double clock_error;

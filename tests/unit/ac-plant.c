@@ -107,6 +107,16 @@ double ac_plant_stop_s(const AcPlant *plant)
     return plant->remaining_bytes / ac_plant_drain_bps(plant);
 }
 
+static double threshold_bytes(const AcPlant *plant)
+{
+    return wire_bps(plant->link, plant->now_s) * plant->downtime_s;
+}
+
+bool ac_plant_switches_over(const AcPlant *plant)
+{
+    return plant->remaining_bytes <= threshold_bytes(plant);
+}
+
 /* What a vCPU gets done of @run, of which each slice costs a part. */
 static double useful_share(const AcGuest *guest, const AcActuator *actuator,
                            double run)
@@ -214,8 +224,8 @@ AcPass ac_plant_pass(AcPlant *plant, const AcActuator *actuator)
     AcPass pass = { 0 };
     AcActuator leaky = *actuator;
     double drain_bps = ac_plant_drain_bps(plant);
-    double left = fmin(plant->remaining_bytes - drain_bps * BURST_S,
-                       drain_bps * fmax(plant->downtime_s - BURST_S, 0));
+    double left = fmin(plant->remaining_bytes,
+                       threshold_bytes(plant)) - drain_bps * BURST_S;
     double sync_s;
 
     if (leaky.run_share < 1) {

@@ -23,9 +23,10 @@
  * slices begin together, that is as long as the least of them runs; where each
  * has a phase of its own, it is the product of their shares.
  *
- * A pass drains what is dirty until less than the downtime limit is left;
- * then comes the sync, which costs time, during which the guest runs on.  A
- * page that was dirty anyway does not become dirty again.
+ * A pass drains what is dirty until less than QEMU's threshold is left: bytes
+ * of pages, against what the wire carries within the downtime limit.  Then
+ * comes the sync, which costs time, during which the guest runs on.  A page
+ * that was dirty anyway does not become dirty again.
  *
  * The link carries bytes; pages are turned into them by what they cost: a
  * zero page nothing, a compressible one a part.
@@ -119,6 +120,9 @@ double ac_plant_drain_bps(const AcPlant *plant);
 
 /* How long would a stop take that begins now? */
 double ac_plant_stop_s(const AcPlant *plant);
+
+/* Does QEMU switch over by itself, because less than its threshold is left? */
+bool ac_plant_switches_over(const AcPlant *plant);
 
 /* A guest of one vCPU and one uniform region, the rest as given. */
 AcGuest ac_guest_uniform(double ram_bytes, double set_bytes, double write_bps,

@@ -159,7 +159,7 @@ AcResult ac_run(const AcRun *run, const AutoConvergeConfig *config,
         } else if (run->kind == AC_KIND_CONSTANT) {
             trace.decision.throttle_permille = run->constant_permille;
         }
-        if (ac_plant_stop_s(&plant) <= plant.downtime_s) {
+        if (trace.decision.complete || ac_plant_switches_over(&plant)) {
             finish(&result, &plant, AC_OUTCOME_CONVERGED);
             return result;
         }

@@ -274,6 +274,58 @@ static void test_fits_downtime(void)
     g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_CONVERGES);
     g_assert_cmpuint(d.throttle_permille, ==, 0);
     g_assert_cmpuint(d.predicted_time_ms, ==, 200);
+    g_assert_true(d.complete);
+}
+
+/*
+ * What fits is a reason to complete, throttled or not, once for each window;
+ * but not by the rate of the bulk pass.
+ */
+static void test_complete(void)
+{
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+    AutoConvergeSample fits = window(1000, 1000, 20, 100, 20);
+
+    init_from_garbage(&state);
+    d = step(&state, &defaults, window(10000, 10000, 20, 1000, 20));
+    g_assert_false(d.complete);
+    d = step(&state, &defaults, window(1000, 1000, 400, 100, 320));
+    g_assert_cmpuint(d.throttle_permille, >, 0);
+    g_assert_false(d.complete);
+    d = step(&state, &defaults, fits);
+    g_assert_cmpuint(d.throttle_permille, >, 0);
+    g_assert_true(d.complete);
+    g_assert_false(d.switchover);
+    d = step(&state, &defaults, window(0, 0, 0, 0, 0));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_REJECTED);
+    g_assert_false(d.complete);
+    /* 20 MiB take 200 ms, and what others have pending 150. */
+    fits.other_bytes = 15 * MIB;
+    d = step(&state, &defaults, fits);
+    g_assert_false(d.complete);
+}
+
+/*
+ * A saturated hot set: as much is dirtied as was sent, give or take the noise.
+ * The counter's threshold would call half of these windows good.
+ */
+static void test_threshold_of_100(void)
+{
+    AutoConvergeState state;
+    AutoConvergeConfig config = defaults;
+    AutoConvergeDecision d;
+
+    config.trigger_threshold_pct = 100;
+    init_from_garbage(&state);
+    step(&state, &config, window(10000, 10000, 300, 1000, 300));
+    d = step(&state, &config, window(3000, 3000, 299, 300, 299));
+    g_assert_cmpuint(d.throttle_permille, >, 0);
+    /* At 0.8 it sinks by a fifth in each: let it. */
+    init_from_garbage(&state);
+    step(&state, &config, window(10000, 10000, 300, 1000, 300));
+    d = step(&state, &config, window(3000, 3000, 240, 300, 240));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_CONVERGES);
 }
 
 /*
@@ -1176,6 +1228,9 @@ static void add_law_tests(void)
     g_test_add_func("/auto-converge/law/calm", test_calm);
     g_test_add_func("/auto-converge/law/idle", test_idle);
     g_test_add_func("/auto-converge/law/fits-downtime", test_fits_downtime);
+    g_test_add_func("/auto-converge/law/complete", test_complete);
+    g_test_add_func("/auto-converge/law/threshold-of-100",
+                    test_threshold_of_100);
     g_test_add_func("/auto-converge/law/switchover-rate",
                     test_switchover_rate);
     g_test_add_func("/auto-converge/law/patience", test_patience);

@@ -44,6 +44,10 @@
 /* QEMU makes at least some 1.2 MB/s of it: 23 MiB take 18 seconds. */
 #define SLOW_LINK_BYTES_PER_S (512 * 1024)
 
+/* More than the guest writes to; and a throttle that changes nothing */
+#define THROTTLE_XBZRLE 20
+#define XBZRLE_CACHE_BYTES (256 * 1024 * 1024)
+
 /* Two RAM blocks, the second one larger. */
 #define TWO_BLOCKS \
     "-object memory-backend-ram,id=low,size=64M " \
@@ -237,14 +241,20 @@ static Migration migration_prepare(const char *workload)
     return migration_prepare_with(workload, "");
 }
 
+/* The destination listens. */
+static void migration_start(Migration *m)
+{
+    qtest_qmp_assert_success(m->from.qts, "{ 'execute': 'migrate',"
+                             " 'arguments': { 'uri': %s } }", m->uri);
+}
+
 static void migration_begin(Migration *m)
 {
     g_autofree char *incoming = g_strdup_printf("%s-incoming %s", m->extra,
                                                 m->uri);
 
     m->to = guest_start("", incoming);
-    qtest_qmp_assert_success(m->from.qts, "{ 'execute': 'migrate',"
-                             " 'arguments': { 'uri': %s } }", m->uri);
+    migration_start(m);
 }
 
 static void migration_end(Migration *m)
@@ -371,6 +381,56 @@ static void test_jump(void)
     info = query_auto_converge(m.from.qts);
     g_assert_cmpint(qdict_get_int(info, "throttled-time"), >, 0);
     qobject_unref(info);
+    migration_end(&m);
+}
+
+/*
+ * Pages that cost next to nothing on the wire: what is left is sent in 50 ms,
+ * but by the bytes on the wire QEMU takes the link for a slow one, and waits.
+ */
+static void test_xbzrle(void)
+{
+    Migration m = migration_prepare(GUEST_PATHOLOGICAL);
+
+    set_capability(m.from.qts, "xbzrle", true);
+    set_int(m.from.qts, "xbzrle-cache-size", XBZRLE_CACHE_BYTES);
+    set_int(m.from.qts, "downtime-limit", 300);
+    set_int(m.from.qts, "max-cpu-throttle", THROTTLE_XBZRLE);
+    set_str(m.from.qts, "cpu-throttle-fallback", "none");
+    migration_begin(&m);
+    assert_migrated(&m);
+    migration_end(&m);
+}
+
+/*
+ * Pages in several connections, compressed: neither their bytes nor their order
+ * are those of the law, whose pages count when they are handed over.
+ */
+static void test_multifd(void)
+{
+    Migration m = migration_prepare(GUEST_PATHOLOGICAL);
+
+    m.to = guest_start("", "-incoming defer");
+    set_capability(m.from.qts, "multifd", true);
+    set_capability(m.to.qts, "multifd", true);
+    set_str(m.from.qts, "multifd-compression", "zlib");
+    set_str(m.to.qts, "multifd-compression", "zlib");
+    qtest_qmp_assert_success(m.to.qts, "{ 'execute': 'migrate-incoming',"
+                             " 'arguments': { 'uri': %s } }", m.uri);
+    set_int(m.from.qts, "downtime-limit", 300);
+    migration_start(&m);
+    assert_migrated(&m);
+    migration_end(&m);
+}
+
+/* As much is dirtied as is sent: no threshold calls that good. */
+static void test_threshold_of_100(void)
+{
+    Migration m = migration_prepare(GUEST_PATHOLOGICAL);
+
+    set_int(m.from.qts, "throttle-trigger-threshold", 100);
+    migration_begin(&m);
+    assert_migrated(&m);
     migration_end(&m);
 }
 
@@ -1008,6 +1068,9 @@ void auto_converge_add_tests(void)
     qtest_add_func("/auto-converge/calm", test_calm);
     qtest_add_func("/auto-converge/jump", test_jump);
     qtest_add_func("/auto-converge/open-loop", test_open_loop);
+    qtest_add_func("/auto-converge/xbzrle", test_xbzrle);
+    qtest_add_func("/auto-converge/multifd", test_multifd);
+    qtest_add_func("/auto-converge/threshold-of-100", test_threshold_of_100);
     qtest_add_func("/auto-converge/ceiling", test_ceiling);
     qtest_add_func("/auto-converge/fallback", test_fallback);
     qtest_add_func("/auto-converge/bound", test_bound);

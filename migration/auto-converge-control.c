@@ -155,22 +155,27 @@ static bool control_has_windows(void)
 static void trace_decision(const AutoConvergeSample *sample,
                            const AutoConvergeDecision *now)
 {
-    g_autofree char *verdict = g_strdup_printf(
-        "phase=%s reason=%s", auto_converge_phase_name(now->phase),
+    g_autofree char *rest = g_strdup_printf(
+        "zero_bytes=%" PRIu64 " phase=%s reason=%s", sample->zero_bytes,
+        auto_converge_phase_name(now->phase),
         auto_converge_reason_name(now->reason));
 
     trace_auto_converge_decision(sample->elapsed_ns, sample->guest_run_ns,
                                  sample->dirty_bytes, sample->drained_bytes,
                                  sample->remaining_bytes, sample->other_bytes,
-                                 verdict, now->throttle_permille,
+                                 rest, now->throttle_permille,
                                  now->predicted_downtime_ms,
                                  now->predicted_time_ms);
 }
 
-void auto_converge_control_window(AutoConvergeSample *sample)
+void auto_converge_control_window(AutoConvergeSample *sample,
+                                  uint64_t zero_bytes)
 {
     AutoConvergeDecision before = control.state.last;
     AutoConvergeDecision now;
+
+    sample->zero_bytes = zero_bytes - control.zero_bytes;
+    control.zero_bytes = zero_bytes;
 
     if (!control_has_windows()) {
         auto_converge_control_restart_window();

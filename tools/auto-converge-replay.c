@@ -25,7 +25,7 @@
 
 static const char *const keys[] = {
     "elapsed_ns", "guest_run_ns", "dirty_bytes", "drained_bytes",
-    "remaining_bytes", "other_bytes",
+    "remaining_bytes", "other_bytes", "zero_bytes",
 };
 
 /* Older traces do not have the rest. */
@@ -86,6 +86,7 @@ static bool parse_sample(char *line, AutoConvergeSample *sample, char **error)
         .drained_bytes = values[3],
         .remaining_bytes = values[4],
         .other_bytes = values[5],
+        .zero_bytes = values[6],
     };
     return true;
 }
@@ -151,8 +152,8 @@ static void print_help(FILE *out)
           "Reads lines with\n\n"
           "  elapsed_ns= guest_run_ns= dirty_bytes= drained_bytes= "
           "remaining_bytes=\n\n"
-          "and, if it is not 0, other_bytes=, in any order, other words are "
-          "ignored,\nand answers each with\n\n"
+          "and, if they are not 0, other_bytes= and zero_bytes=, in any order, "
+          "other words\nare ignored, and answers each with\n\n"
           "  phase= reason= throttle_permille= "
           "action=continue|complete|switchover|post-copy\n"
           "  predicted_downtime_ms= predicted_time_ms=\n\n"

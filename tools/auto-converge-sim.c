@@ -108,7 +108,7 @@ static void print_csv(const AcCase *c)
            "%s,%.3f,%.3f,%u\n",
            c->point.ram_bytes / GB, c->point.link_bps / MB,
            c->point.set_share, c->point.rate_ratio, c->point.demand,
-           c->point.hot_cold, ac_class_name(c->class),
+           c->point.hot_cold > 0, ac_class_name(c->class),
            ac_outcome_name(c->counter.outcome), c->counter.after_bulk_s,
            c->counter.lost_s, c->counter.throttle_max_permille,
            ac_outcome_name(c->adaptive.outcome), c->adaptive.after_bulk_s,
@@ -396,7 +396,7 @@ static void parse_command_line(Options *options, int argc, char **argv)
             print_help(stdout);
             exit(EXIT_SUCCESS);
         case 'H':
-            options->point.hot_cold = true;
+            options->point.hot_cold = 1;
             break;
         case 'v':
             options->csv = true;
@@ -419,7 +419,7 @@ int main(int argc, char **argv)
         .kind = AC_KIND_ADAPTIVE,
         .point = {
             .ram_bytes = 16 * GB, .link_bps = 1000 * MB, .set_share = 0.1,
-            .rate_ratio = 4, .demand = 1,
+            .rate_ratio = 4, .demand = 1, .page_cost = 1,
         },
         .config = ac_config_default(),
     };

@@ -62,6 +62,7 @@ typedef struct AutoConvergeControl {
     AutoConvergeState state;
     unsigned highest_permille; /* the highest throttle decided */
     uint64_t windows;          /* number of windows measured */
+    uint64_t zero_bytes;       /* of zero pages, sent before the window */
     uint64_t ended_stops_ms;   /* length of the stops that were ended */
 } AutoConvergeControl;
 
@@ -83,10 +84,13 @@ void auto_converge_control_restart_window(void);
 uint64_t auto_converge_control_guest_run_ns(uint64_t elapsed_ns);
 
 /*
- * A window has ended; what there is beside RAM is filled in.  Those that are
- * not of a running guest, in the iteration of a migration, do not count.
+ * A window has ended; what there is beside RAM is filled in, and what was of
+ * zero pages, of which @zero_bytes were sent since the migration began.  Those
+ * that are not of a running guest, in the iteration of a migration, do not
+ * count.
  */
-void auto_converge_control_window(AutoConvergeSample *sample);
+void auto_converge_control_window(AutoConvergeSample *sample,
+                                  uint64_t zero_bytes);
 
 /* The migration parameters may have changed. */
 void auto_converge_control_reload(void);

@@ -54,9 +54,9 @@
  * to complete; but not after the bulk pass, where B is that of zero pages and
  * of pages that were never sent before.
  *
- *     bad, unthrottled    nothing, while R sinks fast enough to fit within 8
- *                         such windows; else the run share falls to the
- *                         needed one in one step, to 1 - initial at most
+ *     bad, unthrottled    nothing, as long as waiting may help; else the run
+ *                         share falls to the needed one in one step, to
+ *                         1 - initial at most
  *     bad, throttled      it falls to the needed one, by increment at least
  *     bad, at the ceiling nothing, when R fits within 1.5 such windows, or a
  *                         stop that would be too long does within 4; else
@@ -66,6 +66,17 @@
  *
  * What a stop has to copy is R and what is pending beside RAM, so wherever the
  * length of a stop is meant, R is the sum of both.
+ *
+ * To wait costs time, and no work.  So an unthrottled guest is left alone
+ *
+ *     while R sinks fast enough to fit within 8 such windows, if all the
+ *     waiting takes no longer than 3 bulk passes;
+ *     when the link had more than 4/3 of its rate before, at which the window
+ *     would not have been bad, for a minute or as long as the bulk pass;
+ *     after one bad window, unless that is the bulk pass, until there is a
+ *     second one;
+ *     when it executes 1.5 times the mean since the start, for as long as the
+ *     bulk pass: that is a burst.
  *
  * A throttle that was shown to be in vain only costs the guest.  So it is let
  * go, and held again only with a reason: a parameter changed; the guest
@@ -80,8 +91,8 @@
  *     the ratio at or below target as long as R stays: no limit cycle;
  *   - where a = 1 the run share is never below the needed one, except for
  *     initial and increment;
- *   - bad windows reach the ceiling no later than adding increment would, and
- *     the verdict falls one window after that;
+ *   - once throttled, bad windows reach the ceiling no later than adding
+ *     increment would, and the verdict falls one window after that;
  *   - the throttle is at most max-cpu-throttle after any decision.
  *
  * The phases
@@ -144,6 +155,9 @@ typedef enum AutoConvergeReason {
     AUTO_CONVERGE_REASON_REJECTED,    /* the sample says nothing: no change */
     AUTO_CONVERGE_REASON_CONVERGES,   /* the window is good */
     AUTO_CONVERGE_REASON_PATIENCE,    /* bad, but it ends soon by itself */
+    AUTO_CONVERGE_REASON_UNCONFIRMED, /* bad, but it was good before */
+    AUTO_CONVERGE_REASON_BURST,       /* bad, and busier than before */
+    AUTO_CONVERGE_REASON_SLOW_LINK,   /* bad, and the link was faster before */
     AUTO_CONVERGE_REASON_ENGAGE,      /* bad: throttling begins */
     AUTO_CONVERGE_REASON_RAISE,       /* still bad: throttled more firmly */
     AUTO_CONVERGE_REASON_HOLD,        /* throttled, and that is enough */
@@ -186,6 +200,7 @@ typedef struct AutoConvergeSample {
     uint64_t drained_bytes;   /* S: pages that ceased to be dirty x page size */
     uint64_t remaining_bytes; /* R: pages dirty at the end x page size */
     uint64_t other_bytes;     /* pending at the end, and not RAM */
+    uint64_t zero_bytes;      /* of S, those of zero pages */
 } AutoConvergeSample;
 
 #define AUTO_CONVERGE_NEVER UINT64_MAX
@@ -224,6 +239,12 @@ typedef struct AutoConvergeState {
     bool stop_barred;         /* a stop was ended: none before the wait is up */
     double peak_ratio;        /* the highest while let go */
     double peak_dirty_bytes;
+    double bulk_s;            /* the bulk pass, had no page been zero */
+    double free_s;            /* in WATCH so far, the bulk pass included */
+    double free_run_s;        /* and what the guest executed in it */
+    double slow_s;            /* of that, with a slow link, without a break */
+    double fastest_bps;       /* the highest B so far, without zero pages */
+    unsigned bad_windows;     /* in WATCH, in a row */
 } AutoConvergeState;
 
 /* Start of a migration: WATCH, unthrottled, nothing measured. */

@@ -13,38 +13,90 @@
 #define GB 1e9
 #define MB 1e6
 
-static const double ram_bytes[] = { 4 * GB, 16 * GB, 64 * GB };
-static const double link_bps[] = { 100 * MB, 1000 * MB };
-static const double set_shares[] = { 0.02, 0.1, 0.5 };
-static const double rate_ratios[] = { 0.4, 1.2, 3.8, 12, 38, 120 };
-static const double demands[] = { 0.2, 0.5, 1 };
+/* What a busy guest does in the calm part of its period */
+#define CALM_ACTIVITY 0.05
+
+#define AXIS(...) (const double[]) { __VA_ARGS__ }, \
+                  ARRAY_SIZE(((const double[]) { __VA_ARGS__ }))
+
+/* The values that a member of AcPoint takes; the first axis changes slowest. */
+typedef struct Axis {
+    size_t offset;
+    const double *values;
+    unsigned count;
+} Axis;
+
+static const Axis standard[] = {
+    { offsetof(AcPoint, ram_bytes), AXIS(4 * GB, 16 * GB, 64 * GB) },
+    { offsetof(AcPoint, link_bps), AXIS(100 * MB, 1000 * MB) },
+    { offsetof(AcPoint, set_share), AXIS(0.02, 0.1, 0.5) },
+    { offsetof(AcPoint, rate_ratio), AXIS(0.4, 1.2, 3.8, 12, 38, 120) },
+    { offsetof(AcPoint, demand), AXIS(0.2, 0.5, 1) },
+    { offsetof(AcPoint, hot_cold), AXIS(0, 1) },
+};
+
+static const Axis periodic[] = {
+    { offsetof(AcPoint, ram_bytes), AXIS(4 * GB, 16 * GB) },
+    { offsetof(AcPoint, link_bps), AXIS(100 * MB, 1000 * MB) },
+    { offsetof(AcPoint, set_share), AXIS(0.02, 0.1, 0.5) },
+    { offsetof(AcPoint, rate_ratio), AXIS(1.2, 3.8, 12, 38) },
+    { offsetof(AcPoint, period_s), AXIS(5, 15, 40, 120) },
+    { offsetof(AcPoint, duty), AXIS(0.1, 0.25, 0.5) },
+    { offsetof(AcPoint, phase), AXIS(0, 0.5) },
+    { offsetof(AcPoint, hot_cold), AXIS(0, 1) },
+};
+
+static const Axis brown_outs[] = {
+    { offsetof(AcPoint, ram_bytes), AXIS(4 * GB, 16 * GB) },
+    { offsetof(AcPoint, link_bps), AXIS(100 * MB, 1000 * MB) },
+    { offsetof(AcPoint, set_share), AXIS(0.02, 0.1, 0.5) },
+    { offsetof(AcPoint, rate_ratio), AXIS(0.1, 0.3, 0.6) },
+    { offsetof(AcPoint, fall), AXIS(0.02, 0.1, 0.3) },
+    { offsetof(AcPoint, fall_s), AXIS(5, 20, 60) },
+    { offsetof(AcPoint, fall_from), AXIS(0.5, 1.02) },
+    { offsetof(AcPoint, hot_cold), AXIS(0, 1) },
+};
+
+static AcPoint *grid_points(const Axis *axes, unsigned axis_count,
+                            unsigned *count)
+{
+    AcPoint *points;
+    unsigned i, axis;
+
+    *count = 1;
+    for (axis = 0; axis < axis_count; axis++) {
+        *count *= axes[axis].count;
+    }
+    points = g_new0(AcPoint, *count);
+    for (i = 0; i < *count; i++) {
+        unsigned rest = i;
+
+        points[i].demand = 1;
+        points[i].page_cost = 1;
+        for (axis = axis_count; axis-- > 0; ) {
+            double *member = (double *)((char *)&points[i] +
+                                        axes[axis].offset);
+
+            *member = axes[axis].values[rest % axes[axis].count];
+            rest /= axes[axis].count;
+        }
+    }
+    return points;
+}
 
 AcPoint *ac_grid_points(unsigned *count)
 {
-    unsigned total = ARRAY_SIZE(ram_bytes) * ARRAY_SIZE(link_bps) *
-                     ARRAY_SIZE(set_shares) * ARRAY_SIZE(rate_ratios) *
-                     ARRAY_SIZE(demands) * 2;
-    AcPoint *points = g_new0(AcPoint, total);
-    unsigned i;
+    return grid_points(standard, ARRAY_SIZE(standard), count);
+}
 
-    for (i = 0; i < total; i++) {
-        unsigned rest = i;
+AcPoint *ac_grid_periodic(unsigned *count)
+{
+    return grid_points(periodic, ARRAY_SIZE(periodic), count);
+}
 
-        points[i].hot_cold = rest % 2;
-        rest /= 2;
-        points[i].demand = demands[rest % ARRAY_SIZE(demands)];
-        rest /= ARRAY_SIZE(demands);
-        points[i].rate_ratio = rate_ratios[rest % ARRAY_SIZE(rate_ratios)];
-        rest /= ARRAY_SIZE(rate_ratios);
-        points[i].set_share = set_shares[rest % ARRAY_SIZE(set_shares)];
-        rest /= ARRAY_SIZE(set_shares);
-        points[i].link_bps = link_bps[rest % ARRAY_SIZE(link_bps)];
-        rest /= ARRAY_SIZE(link_bps);
-        points[i].ram_bytes = ram_bytes[rest];
-        points[i].page_cost = 1;
-    }
-    *count = total;
-    return points;
+AcPoint *ac_grid_brown_outs(unsigned *count)
+{
+    return grid_points(brown_outs, ARRAY_SIZE(brown_outs), count);
 }
 
 AcGuest ac_guest_from_point(const AcPoint *point)
@@ -59,16 +111,35 @@ AcGuest ac_guest_from_point(const AcPoint *point)
                          point->demand);
 
     guest.page_cost = point->page_cost;
+    guest.period_s = point->period_s;
+    guest.duty = point->duty;
+    guest.calm_activity = CALM_ACTIVITY;
+    guest.phase_s = point->phase * point->period_s;
     guest.late_s = point->late_s;
     guest.leak = point->leak;
     guest.clock_error = point->clock_error;
     return guest;
 }
 
+AcLink ac_link_from_point(const AcPoint *point)
+{
+    AcLink link = ac_link_steady(point->link_bps);
+
+    if (point->fall > 0) {
+        link.steps[0].from_s = point->fall_from * point->ram_bytes /
+                               point->link_bps;
+        link.steps[0].factor = point->fall;
+        link.steps[1].from_s = link.steps[0].from_s + point->fall_s;
+        link.steps[1].factor = 1;
+        link.step_count = 2;
+    }
+    return link;
+}
+
 void ac_case_run(AcCase *c, const AutoConvergeConfig *config)
 {
     AcGuest guest = ac_guest_from_point(&c->point);
-    AcLink link = ac_link_steady(c->point.link_bps);
+    AcLink link = ac_link_from_point(&c->point);
     AcRun run = { .kind = AC_KIND_NONE };
 
     c->none = ac_run(&run, config, &guest, &link);

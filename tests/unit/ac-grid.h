@@ -25,8 +25,14 @@ typedef struct AcPoint {
     double set_share;  /* working set / RAM */
     double rate_ratio; /* written bytes / link */
     double demand;     /* share of a CPU */
-    bool hot_cold;
+    double hot_cold;   /* 0: uniform, 1: 90 % of the writes to a tenth */
     double page_cost;  /* see AcGuest; 1 on the standard grid */
+    double period_s;
+    double duty;
+    double phase;      /* how far into a period it begins, 0..1 */
+    double fall;       /* what a brown-out leaves of the link; 0: none */
+    double fall_from;  /* in bulk passes */
+    double fall_s;     /* and how long it is */
     double late_s;       /* see AcGuest; 0 on the standard grid */
     double leak;
     double clock_error;
@@ -61,10 +67,15 @@ typedef struct AcSummary {
 
 #define AC_CALM_LOST_S 0.35
 
-/* The standard grid, 648 guests; the caller frees. */
+/* The standard grid, 648 guests; the caller frees these. */
 AcPoint *ac_grid_points(unsigned *count);
+/* 2304 guests that are busy for a part of each period only */
+AcPoint *ac_grid_periodic(unsigned *count);
+/* 1296 guests that would converge, and a link that falls and recovers */
+AcPoint *ac_grid_brown_outs(unsigned *count);
 
 AcGuest ac_guest_from_point(const AcPoint *point);
+AcLink ac_link_from_point(const AcPoint *point);
 void ac_case_run(AcCase *c, const AutoConvergeConfig *config);
 AcSummary ac_summarise(const AcCase *cases, unsigned count);
 const char *ac_class_name(AcClass class);

@@ -69,6 +69,38 @@ static double wire_bps(const AcLink *link, double now_s)
     return bps;
 }
 
+/* Where in its period is the guest, 0..1? */
+static double periodic_phase(const AcGuest *guest, double now_s)
+{
+    double periods = (now_s + guest->phase_s) / guest->period_s;
+
+    return periods - floor(periods);
+}
+
+static double guest_activity(const AcGuest *guest, double now_s)
+{
+    double factor = step_factor(guest->activity, guest->activity_count, now_s);
+
+    if (guest->period_s > 0 && periodic_phase(guest, now_s) >= guest->duty) {
+        factor *= guest->calm_activity;
+    }
+    return factor;
+}
+
+/* The next time at which a period begins or becomes calm. */
+static double periodic_next(const AcGuest *guest, double now_s)
+{
+    double phase;
+
+    if (guest->period_s <= 0) {
+        return INFINITY;
+    }
+    phase = periodic_phase(guest, now_s);
+    phase = (phase < guest->duty ? guest->duty : 1) - phase;
+    /* Never so close that the time would not change. */
+    return now_s + fmax(phase * guest->period_s, 1e-6);
+}
+
 /* Until when does everything stay as it is? */
 static double next_change(const AcPlant *plant)
 {
@@ -78,6 +110,7 @@ static double next_change(const AcPlant *plant)
                        step_next(plant->guest->activity,
                                  plant->guest->activity_count, plant->now_s));
 
+    next = fmin(next, periodic_next(plant->guest, plant->now_s));
     if (link->jitter > 0) {
         next = fmin(next, floor(plant->now_s) + 1);
     }
@@ -158,8 +191,7 @@ static void run_guest(AcPlant *plant, AcPass *pass, double slice_s,
                       const AcActuator *actuator)
 {
     const AcGuest *guest = plant->guest;
-    double activity = step_factor(guest->activity, guest->activity_count,
-                                  plant->now_s);
+    double activity = guest_activity(guest, plant->now_s);
     double busiest, done = done_share(guest, actuator, activity, &busiest);
     unsigned i;
 
@@ -188,6 +220,8 @@ static void drain(AcPlant *plant, AcPass *pass, double until_bytes,
         plant->remaining_bytes = whole ? until_bytes :
                                  plant->remaining_bytes - bytes;
         pass->drained_bytes += bytes;
+        pass->zero_bytes += plant->bulk_done ? 0 :
+                            bytes * plant->guest->zero_share;
         pass->wire_bytes += bytes * page_cost(plant);
         run_guest(plant, pass, slice_s, actuator);
     }

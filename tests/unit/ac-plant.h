@@ -78,6 +78,10 @@ typedef struct AcGuest {
     double clock_error;   /* its CPU time is wrong by up to +- this share */
     AcStep activity[AC_STEPS_MAX]; /* busy and calm phases, in this order */
     unsigned activity_count;
+    double period_s;      /* busy for a part of each only; 0: always */
+    double duty;          /* that part, 0..1 */
+    double calm_activity; /* the factor of the rest */
+    double phase_s;       /* how far into a period it is when all begins */
 } AcGuest;
 
 typedef struct AcLink {
@@ -109,6 +113,7 @@ typedef struct AcPass {
     double dirty_bytes;
     double drained_bytes;
     double wire_bytes;
+    double zero_bytes;    /* drained, of zero pages */
 } AcPass;
 
 void ac_plant_init(AcPlant *plant, const AcGuest *guest, const AcLink *link,

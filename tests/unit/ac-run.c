@@ -64,6 +64,7 @@ static AutoConvergeSample sample_from_window(const AcPass *sum,
         .dirty_bytes = sum->dirty_bytes,
         .drained_bytes = sum->drained_bytes,
         .remaining_bytes = plant->remaining_bytes,
+        .zero_bytes = sum->zero_bytes,
     };
 }
 
@@ -74,6 +75,7 @@ static void add_pass(AcPass *sum, const AcPass *pass)
     sum->dirty_bytes += pass->dirty_bytes;
     sum->drained_bytes += pass->drained_bytes;
     sum->wire_bytes += pass->wire_bytes;
+    sum->zero_bytes += pass->zero_bytes;
 }
 
 /* The counter has the actuator that it had in QEMU. */

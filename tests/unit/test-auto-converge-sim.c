@@ -446,14 +446,14 @@ static void test_bars(void)
     g_assert_cmpuint(sum.guests, >=, 400);
     g_assert_cmpuint(sum.adaptive_endless, ==, 0);
     g_assert_cmpuint(sum.counter_endless * 10, >=, sum.guests);  /* [112] */
-    g_assert_cmpfloat(sum.time_to_counter.median, <=, 0.20);     /* [0.14] */
+    g_assert_cmpfloat(sum.time_to_counter.median, <=, 0.25);     /* [0.19] */
     g_assert_cmpfloat(sum.lost_to_counter.median, <=, 0.40);     /* [0.25] */
-    g_assert_cmpfloat(sum.lost_to_counter.p95, <=, 1.25);        /* [1.15] */
-    g_assert_cmpfloat(sum.lost_to_counter.max, <=, 2.0);         /* [1.49] */
+    g_assert_cmpfloat(sum.lost_to_counter.p95, <=, 1.25);        /* [1.11] */
+    g_assert_cmpfloat(sum.lost_to_counter.max, <=, 2.0);         /* [1.47] */
     g_assert_cmpfloat(sum.lost_to_oracle.median, <=, 1.15);      /* [0.99] */
     g_assert_cmpfloat(sum.lost_to_oracle.p90, <=, 2.0);          /* [1.80] */
-    g_assert_cmpfloat(sum.windows_to_stop.median, <=, 5);        /* [2] */
-    g_assert_cmpfloat(sum.windows_to_stop.max, <=, 10);          /* [6] */
+    g_assert_cmpfloat(sum.windows_to_stop.median, <=, 5);        /* [3] */
+    g_assert_cmpfloat(sum.windows_to_stop.max, <=, 10);          /* [7] */
     g_assert_cmpuint(sum.calm_touched * 100, <=,
                      sum.classes[AC_CLASS_CALM]);                /* [0] */
     g_assert_cmpfloat(sum.prediction_error_max, <=, 0.25);       /* [0.003] */
@@ -498,6 +498,83 @@ static void test_compressible(void)
     g_free(points);
 }
 
+/* Of guests that converge unaided, what was done to them all the same. */
+typedef struct Unaided {
+    unsigned guests;
+    unsigned throttled, stopped;
+    double lost_s, counter_lost_s; /* without the final, ordinary stop */
+} Unaided;
+
+static Unaided run_unaided(const AutoConvergeConfig *config,
+                           const AcPoint *points, unsigned count)
+{
+    Unaided sum = { 0 };
+    unsigned i;
+
+    for (i = 0; i < count; i++) {
+        AcGuest guest = ac_guest_from_point(&points[i]);
+        AcLink link = ac_link_from_point(&points[i]);
+        AcRun run = { .kind = AC_KIND_ADAPTIVE };
+        AcResult ours = ac_run(&run, config, &guest, &link), counter;
+
+        g_assert_cmpint(ours.outcome, !=, AC_OUTCOME_ENDLESS);
+        run.kind = AC_KIND_NONE;
+        if (ac_run(&run, config, &guest, &link).outcome !=
+            AC_OUTCOME_CONVERGED) {
+            continue;
+        }
+        run.kind = AC_KIND_COUNTER;
+        counter = ac_run(&run, config, &guest, &link);
+        sum.guests++;
+        sum.throttled += ours.throttle_max_permille > 0;
+        sum.stopped += ours.outcome == AC_OUTCOME_STOPPED;
+        sum.lost_s += ours.lost_s - ours.downtime_s;
+        sum.counter_lost_s += counter.lost_s - counter.downtime_s;
+    }
+    g_test_message("%u converge unaided: %u throttled, %u stopped, lost "
+                   "%.0f s, counter %.0f s", sum.guests, sum.throttled,
+                   sum.stopped, sum.lost_s, sum.counter_lost_s);
+    return sum;
+}
+
+/*
+ * Busy for a part of each period only.  Nobody can tell a guest that is busy
+ * for longer than the migration takes from one that stays busy; the others are
+ * left alone, mostly.
+ */
+static void test_periodic(void)
+{
+    AutoConvergeConfig config = unbounded_config();
+    unsigned count;
+    AcPoint *points = ac_grid_periodic(&count);
+    Unaided sum = run_unaided(&config, points, count);
+
+    g_assert_cmpuint(sum.guests, >=, 1500);                      /* [1740] */
+    g_assert_cmpuint(sum.throttled * 100, <=, 9 * sum.guests);   /* [8.4] */
+    g_assert_cmpuint(sum.stopped, ==, 0);
+    g_assert_cmpfloat(sum.lost_s, <=, 0.6 * sum.counter_lost_s); /* [0.47] */
+
+    config.throttle_max_pct = 80;
+    sum = run_unaided(&config, points, count);
+    g_assert_cmpuint(sum.stopped * 100, <=, 3 * sum.guests);     /* [2.5] */
+    g_free(points);
+}
+
+/* The link falls to as little as 2 % for a time, and recovers. */
+static void test_brown_outs(void)
+{
+    AutoConvergeConfig config = unbounded_config();
+    unsigned count;
+    AcPoint *points = ac_grid_brown_outs(&count);
+    Unaided sum = run_unaided(&config, points, count);
+
+    g_assert_cmpuint(sum.guests, ==, count);
+    g_assert_cmpuint(sum.throttled * 100, <=, 5 * sum.guests);   /* [4.5] */
+    g_assert_cmpuint(sum.stopped, ==, 0);
+    g_assert_cmpfloat(sum.lost_s, <=, 0.2 * sum.counter_lost_s); /* [0.14] */
+    g_free(points);
+}
+
 static void add_scenario_tests(void)
 {
     unsigned i;
@@ -537,5 +614,7 @@ int main(int argc, char **argv)
                     test_actuator_slice_cost);
     g_test_add_func("/auto-converge/grid/bars", test_bars);
     g_test_add_func("/auto-converge/grid/compressible", test_compressible);
+    g_test_add_func("/auto-converge/grid/periodic", test_periodic);
+    g_test_add_func("/auto-converge/grid/brown-outs", test_brown_outs);
     return g_test_run();
 }

@@ -55,6 +55,15 @@ static AutoConvergeDecision step(AutoConvergeState *state,
     return auto_converge_update(state, config, &sample);
 }
 
+/* The same window twice, because a bad one is to be confirmed. */
+static AutoConvergeDecision step_twice(AutoConvergeState *state,
+                                       const AutoConvergeConfig *config,
+                                       AutoConvergeSample sample)
+{
+    step(state, config, sample);
+    return step(state, config, sample);
+}
+
 /*
  * A guest that writes uniformly over @set_bytes at @rate_bps bytes per second
  * of execution, needing @demand of a CPU, over a link of @drain_bps, in
@@ -180,6 +189,7 @@ static void test_total(void)
                 .drained_bytes = random_value(&seed),
                 .remaining_bytes = random_value(&seed),
                 .other_bytes = random_value(&seed),
+                .zero_bytes = random_value(&seed),
             };
 
             assert_sane(&state, &config,
@@ -290,13 +300,15 @@ static void test_complete(void)
     init_from_garbage(&state);
     d = step(&state, &defaults, window(10000, 10000, 20, 1000, 20));
     g_assert_false(d.complete);
-    d = step(&state, &defaults, window(1000, 1000, 400, 100, 320));
+    d = step_twice(&state, &defaults, window(1000, 1000, 400, 100, 320));
     g_assert_cmpuint(d.throttle_permille, >, 0);
     g_assert_false(d.complete);
     d = step(&state, &defaults, fits);
     g_assert_cmpuint(d.throttle_permille, >, 0);
     g_assert_true(d.complete);
     g_assert_false(d.switchover);
+    /* It was so when the window ended. */
+    g_assert_false(auto_converge_reconfigure(&state, &defaults).complete);
     d = step(&state, &defaults, window(0, 0, 0, 0, 0));
     g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_REJECTED);
     g_assert_false(d.complete);
@@ -319,7 +331,7 @@ static void test_threshold_of_100(void)
     config.trigger_threshold_pct = 100;
     init_from_garbage(&state);
     step(&state, &config, window(10000, 10000, 300, 1000, 300));
-    d = step(&state, &config, window(3000, 3000, 299, 300, 299));
+    d = step_twice(&state, &config, window(3000, 3000, 299, 300, 299));
     g_assert_cmpuint(d.throttle_permille, >, 0);
     /* At 0.8 it sinks by a fifth in each: let it. */
     init_from_garbage(&state);
@@ -342,7 +354,7 @@ static void test_switchover_rate(void)
     config.switchover_bps = 40 * MIB;
     init_from_garbage(&state);
     step(&state, &config, window(10000, 10000, 20, 1000, 20));
-    d = step(&state, &config, sample);
+    d = step_twice(&state, &config, sample);
     g_assert_cmpuint(d.throttle_permille, >, 0);
     g_assert_cmpuint(d.predicted_downtime_ms, ==, 500);
     g_assert_cmpuint(d.transfer_rate_bps, ==, 100 * MIB);
@@ -356,9 +368,16 @@ static void test_switchover_rate(void)
     g_assert_cmpuint(d.predicted_time_ms, ==, 250);
 }
 
+/* After a bulk pass of 20 s, which drained 2000 MiB and left @left */
+static void begin(AutoConvergeState *state, uint64_t run_ms, uint64_t left)
+{
+    init_from_garbage(state);
+    step(state, &defaults, window(20000, run_ms, left, 2000, left));
+}
+
 /*
- * Of 10000 MiB 8800 are left, 30 fit: 8770 <= 8 x 1200.  With 9000 left the
- * pace is 1000, and 8970 > 8 x 1000.
+ * Of 1000 MiB 880 are left, 30 fit: 850 <= 8 x 120.  With 900 left the pace is
+ * 100, and 870 > 8 x 100.
  */
 static void test_patience(void)
 {
@@ -366,15 +385,128 @@ static void test_patience(void)
     AutoConvergeDecision d;
 
     init_from_garbage(&state);
-    d = step(&state, &defaults, window(100000, 100000, 8800, 10000, 8800));
+    step(&state, &defaults, window(100000, 100000, 1000, 10000, 1000));
+    d = step(&state, &defaults, window(10000, 10000, 880, 1000, 880));
     g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_WATCH);
     g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_PATIENCE);
     g_assert_cmpuint(d.throttle_permille, ==, 0);
 
     init_from_garbage(&state);
-    d = step(&state, &defaults, window(100000, 100000, 9000, 10000, 9000));
-    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_THROTTLE);
+    step(&state, &defaults, window(100000, 100000, 1000, 10000, 1000));
+    d = step_twice(&state, &defaults, window(10000, 10000, 900, 1000, 900));
+    g_assert_cmpuint(d.throttle_permille, >, 0);
+}
+
+/*
+ * At a ratio of 0.75 the rest, 75 s, takes 75 / 0.25 s, three bulk passes; at
+ * 0.76 it is 317 s.  Where half of the pages were zero, the bulk pass would
+ * have taken twice as long.
+ */
+static void test_patience_is_short(void)
+{
+    AutoConvergeState state;
+    AutoConvergeSample bulk = window(100000, 100000, 7600, 10000, 7600);
+    AutoConvergeDecision d;
+
+    init_from_garbage(&state);
+    d = step(&state, &defaults, window(100000, 100000, 7500, 10000, 7500));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_PATIENCE);
+    init_from_garbage(&state);
+    d = step(&state, &defaults, bulk);
     g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_ENGAGE);
+    bulk.zero_bytes = 5000 * MIB;
+    init_from_garbage(&state);
+    d = step(&state, &defaults, bulk);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_PATIENCE);
+}
+
+/* One bad window is none, unless it is the bulk pass; two in a row are. */
+static void test_confirmed(void)
+{
+    AutoConvergeState state;
+    AutoConvergeSample bad = window(6400, 6400, 640, 640, 640);
+    AutoConvergeDecision d;
+
+    begin(&state, 20000, 640);
+    d = step(&state, &defaults, bad);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_UNCONFIRMED);
+    g_assert_cmpuint(d.throttle_permille, ==, 0);
+    d = step(&state, &defaults, window(6400, 6400, 200, 640, 640));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_CONVERGES);
+    d = step(&state, &defaults, bad);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_UNCONFIRMED);
+    d = step(&state, &defaults, bad);
+    g_assert_cmpuint(d.throttle_permille, >, 0);
+
+    init_from_garbage(&state);
+    d = step(&state, &defaults, window(20000, 20000, 3000, 2000, 3000));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_ENGAGE);
+}
+
+/*
+ * 20 % of a CPU in the bulk pass, all of one now: 6.4 s against 4 + 6.4 of
+ * 26.4, and so on, until it is no more than 1.5 times the mean, or the wait was
+ * as long as the bulk pass.
+ */
+static void test_burst(void)
+{
+    AutoConvergeState state;
+    AutoConvergeSample bad = window(6400, 6400, 640, 640, 640);
+    AutoConvergeDecision d;
+
+    begin(&state, 4000, 640);
+    d = step(&state, &defaults, bad);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_UNCONFIRMED);
+    /* 1.95 times */
+    d = step(&state, &defaults, bad);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_BURST);
+    /* 1.69 times */
+    d = step(&state, &defaults, bad);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_BURST);
+    d = step(&state, &defaults, bad);
+    g_assert_cmpuint(d.throttle_permille, >, 0);
+}
+
+/*
+ * The link falls to a tenth: in a pass as fast as before, as much would have
+ * been dirtied as was sent in a tenth.  After 60 s that is how the link is.
+ */
+static void test_slow_link(void)
+{
+    AutoConvergeState state;
+    AutoConvergeSample slow = window(25000, 25000, 250, 250, 640);
+    AutoConvergeDecision d;
+    unsigned i;
+
+    begin(&state, 20000, 640);
+    for (i = 0; i < 3; i++) {
+        d = step(&state, &defaults, slow);
+        g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_SLOW_LINK);
+        g_assert_cmpuint(d.throttle_permille, ==, 0);
+    }
+    d = step(&state, &defaults, slow);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_UNCONFIRMED);
+    d = step(&state, &defaults, slow);
+    g_assert_cmpuint(d.throttle_permille, >, 0);
+
+    /* Six times what was sent would be too much at any rate that it had. */
+    begin(&state, 20000, 640);
+    slow.dirty_bytes *= 6;
+    d = step(&state, &defaults, slow);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_UNCONFIRMED);
+    /* The bulk pass was as slow, but for its zero pages. */
+    init_from_garbage(&state);
+    slow.dirty_bytes /= 6;
+    step(&state, &defaults, (AutoConvergeSample) {
+        .elapsed_ns = 20 * S_TO_NS,
+        .guest_run_ns = 20 * S_TO_NS,
+        .dirty_bytes = 640 * MIB,
+        .drained_bytes = 2000 * MIB,
+        .remaining_bytes = 640 * MIB,
+        .zero_bytes = 1800 * MIB,
+    });
+    d = step(&state, &defaults, slow);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_UNCONFIRMED);
 }
 
 /*
@@ -401,10 +533,10 @@ static void test_patience_ends(void)
     AutoConvergeDecision d;
 
     init_from_garbage(&state);
-    d = step(&state, &defaults, window(100000, 100000, 8000, 10000, 8000));
+    d = step(&state, &defaults, window(100000, 100000, 7000, 10000, 7000));
     g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_PATIENCE);
-    d = step(&state, &defaults, window(85000, 85000, 7900, 8000, 7900));
-    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_ENGAGE);
+    d = step_twice(&state, &defaults, window(75000, 75000, 6900, 7000, 6900));
+    g_assert_cmpuint(d.throttle_permille, >, 0);
 }
 
 /*
@@ -510,7 +642,7 @@ static void test_saturated_goes_to_ceiling(void)
     init_from_garbage(&state);
     d = step(&state, &defaults, window(20000, 20000, 640, 2000, 640));
     g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_CONVERGES);
-    d = step(&state, &defaults, window(6400, 6400, 640, 640, 640));
+    d = step_twice(&state, &defaults, window(6400, 6400, 640, 640, 640));
     g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
     g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_FUTILE);
     g_assert_cmpuint(d.throttle_permille, ==, 990);
@@ -527,7 +659,7 @@ static void test_exponent_ignores_close_points(void)
 
     init_from_garbage(&state);
     step(&state, &defaults, window(11000, 11000, 500, 1100, 500));
-    d = step(&state, &defaults, window(10000, 10000, 505, 500, 505));
+    d = step_twice(&state, &defaults, window(10000, 10000, 505, 500, 505));
     g_assert_cmpuint(d.throttle_permille, ==, 752);
 }
 
@@ -607,7 +739,7 @@ static AutoConvergeDecision reach_ceiling(AutoConvergeState *state,
 {
     init_from_garbage(state);
     step(state, config, window(20000, 20000, 640, 2000, 640));
-    return step(state, config, window(6400, 6400, 640, 640, 640));
+    return step_twice(state, config, window(6400, 6400, 640, 640, 640));
 }
 
 /* One whole window at the ceiling, then the stop of 640 / 100 s; final. */
@@ -1191,10 +1323,10 @@ static void test_names(void)
         "watch", "throttle", "ceiling", "fallback", "let-go",
     };
     static const char *const reasons[] = {
-        "start", "rejected", "converges", "patience", "engage", "raise",
-        "hold", "release", "calm", "ceiling", "futile", "no-fallback",
-        "too-long", "stop-and-copy", "post-copy", "outlasted", "stalled",
-        "resume", "retry",
+        "start", "rejected", "converges", "patience", "unconfirmed", "burst",
+        "slow-link", "engage", "raise", "hold", "release", "calm", "ceiling",
+        "futile", "no-fallback", "too-long", "stop-and-copy", "post-copy",
+        "outlasted", "stalled", "resume", "retry",
     };
     unsigned i;
 
@@ -1234,6 +1366,11 @@ static void add_law_tests(void)
     g_test_add_func("/auto-converge/law/switchover-rate",
                     test_switchover_rate);
     g_test_add_func("/auto-converge/law/patience", test_patience);
+    g_test_add_func("/auto-converge/law/patience-is-short",
+                    test_patience_is_short);
+    g_test_add_func("/auto-converge/law/confirmed", test_confirmed);
+    g_test_add_func("/auto-converge/law/burst", test_burst);
+    g_test_add_func("/auto-converge/law/slow-link", test_slow_link);
     g_test_add_func("/auto-converge/law/predicts-what-was-measured",
                     test_predicts_what_was_measured);
     g_test_add_func("/auto-converge/law/patience-ends", test_patience_ends);

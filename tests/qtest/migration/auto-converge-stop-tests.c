@@ -22,6 +22,10 @@
 #define GUEST_SMALL "ws=16 rate=max"
 #define CEILING 80
 
+/* Half of what the link carries; next to nothing, with much to send first */
+#define GUEST_CALM "ws=64 rate=6"
+#define GUEST_BALLAST "ws=16 rate=2 ballast=100"
+
 #define MIB (1024 * 1024)
 #define FAST_BYTES_PER_S (64 * MIB)
 #define LINK_BYTES_PER_S (16 * MIB)
@@ -687,6 +691,72 @@ static void test_lease(void)
     end(&t);
 }
 
+static void wait_windows(QTestState *qts, int64_t windows)
+{
+    QDict *info = query_auto_converge(qts);
+
+    while (qdict_get_int(info, "windows") < windows) {
+        qobject_unref(info);
+        g_usleep(10 * 1000);
+        info = query_auto_converge(qts);
+    }
+    qobject_unref(info);
+}
+
+/* ... before it is throttled */
+static void wait_reason(QTestState *qts, const char *reason)
+{
+    for (;;) {
+        QDict *info = query_auto_converge(qts);
+        bool found = !strcmp(qdict_get_str(info, "reason"), reason);
+
+        g_assert_cmpstr(qdict_get_str(info, "phase"), ==, "watch");
+        qobject_unref(info);
+        if (found) {
+            break;
+        }
+        g_usleep(10 * 1000);
+    }
+}
+
+static void assert_never_throttled(StopTest *t)
+{
+    QDict *info;
+
+    assert_arrived(t);
+    info = query_auto_converge(t->from.qts);
+    g_assert_cmpfloat(qdict_get_double(info, "highest-throttle"), ==, 0);
+    qobject_unref(info);
+}
+
+/* After the bulk pass the link falls, and comes back. */
+static void test_slow_link(void)
+{
+    StopTest t = prepare(GUEST_CALM);
+
+    begin(&t, LINK_BYTES_PER_S);
+    wait_windows(t.from.qts, 1);
+    relay_set(&t.relay, LINK_BYTES_PER_S / 6);
+    wait_reason(t.from.qts, "slow-link");
+    relay_set(&t.relay, LINK_BYTES_PER_S);
+    assert_never_throttled(&t);
+    end(&t);
+}
+
+/* After a long bulk pass the guest is busy for some time. */
+static void test_burst(void)
+{
+    StopTest t = prepare(GUEST_BALLAST);
+
+    begin(&t, LINK_BYTES_PER_S);
+    wait_windows(t.from.qts, 1);
+    guest_command(&t.from, "rate=max");
+    wait_reason(t.from.qts, "burst");
+    guest_command(&t.from, "rate=2");
+    assert_never_throttled(&t);
+    end(&t);
+}
+
 /* The ceiling is lowered in the middle of a pass of a minute. */
 static void test_live_ceiling(void)
 {
@@ -988,6 +1058,8 @@ void auto_converge_add_stop_tests(void)
                         test_unwanted);
     qtest_add_data_func("/auto-converge/stop/unwanted/bound", "bound",
                         test_unwanted);
+    qtest_add_func("/auto-converge/watch/slow-link", test_slow_link);
+    qtest_add_func("/auto-converge/watch/burst", test_burst);
     qtest_add_func("/auto-converge/let-go/too-long", test_let_go);
     qtest_add_func("/auto-converge/let-go/lease", test_lease);
     qtest_add_func("/auto-converge/live/ceiling", test_live_ceiling);

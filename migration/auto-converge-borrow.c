@@ -33,6 +33,8 @@ static const ThrottleParam throttle_params[] = {
     { MIGRATION_PARAMETER_CPU_THROTTLE_FALLBACK, PARAM_FALLBACK },
     { MIGRATION_PARAMETER_CPU_THROTTLE_FALLBACK_DOWNTIME, PARAM_INT,
       0, CPU_THROTTLE_FALLBACK_DOWNTIME_MAX_MS },
+    { MIGRATION_PARAMETER_CPU_THROTTLE_DEADLINE, PARAM_INT,
+      0, CPU_THROTTLE_DEADLINE_MAX_S },
 };
 
 /* A value of each, whatever its type; those with a bit in @given count. */
@@ -158,6 +160,8 @@ static int64_t get_throttle_param(MigrationParameter parameter)
         return p->cpu_throttle_fallback;
     case MIGRATION_PARAMETER_CPU_THROTTLE_FALLBACK_DOWNTIME:
         return p->cpu_throttle_fallback_downtime;
+    case MIGRATION_PARAMETER_CPU_THROTTLE_DEADLINE:
+        return p->cpu_throttle_deadline;
     default:
         g_assert_not_reached();
     }

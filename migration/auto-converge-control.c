@@ -70,6 +70,7 @@ static bool control_load_config(void)
     config.fallback_downtime_ms = p->cpu_throttle_fallback_downtime;
     config.downtime_limit_ms = p->downtime_limit;
     config.switchover_bps = migrate_avail_switchover_bandwidth();
+    config.deadline_s = p->cpu_throttle_deadline;
 
     if (!memcmp(&config, &control.config, sizeof(config))) {
         return false;
@@ -82,7 +83,7 @@ static bool control_load_config(void)
                                config.fallback,
                                config.fallback_downtime_ms,
                                config.downtime_limit_ms,
-                               config.switchover_bps);
+                               config.switchover_bps, config.deadline_s);
     return true;
 }
 
@@ -156,7 +157,8 @@ static void trace_decision(const AutoConvergeSample *sample,
                            const AutoConvergeDecision *now)
 {
     g_autofree char *rest = g_strdup_printf(
-        "zero_bytes=%" PRIu64 " phase=%s reason=%s", sample->zero_bytes,
+        "zero_bytes=%" PRIu64 " since_start_ns=%" PRIu64 " phase=%s reason=%s",
+        sample->zero_bytes, sample->since_start_ns,
         auto_converge_phase_name(now->phase),
         auto_converge_reason_name(now->reason));
 
@@ -183,6 +185,8 @@ void auto_converge_control_window(AutoConvergeSample *sample,
     }
     control_load_config();
     sample->other_bytes = qatomic_read(&other_bytes);
+    sample->since_start_ns = (qemu_clock_get_ms(QEMU_CLOCK_REALTIME) -
+                              control.started_ms) * SCALE_MS;
     now = auto_converge_update(&control.state, &control.config, sample);
     control.windows++;
     trace_decision(sample, &now);

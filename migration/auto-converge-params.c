@@ -16,6 +16,7 @@ void auto_converge_params_init(CpuThrottleFallbackParameters *params)
 {
     params->has_cpu_throttle_fallback = true;
     params->has_cpu_throttle_fallback_downtime = true;
+    params->has_cpu_throttle_deadline = true;
 }
 
 /* Post-copy is for a migration that has it. */
@@ -47,6 +48,13 @@ bool auto_converge_params_check(const CpuThrottleFallbackParameters *params,
                    CPU_THROTTLE_FALLBACK_DOWNTIME_MAX_MS);
         return false;
     }
+    if (params->has_cpu_throttle_deadline &&
+        params->cpu_throttle_deadline > CPU_THROTTLE_DEADLINE_MAX_S) {
+        error_setg(errp, "Parameter 'cpu-throttle-deadline' expects an "
+                   "integer in the range of 0 to %d s",
+                   CPU_THROTTLE_DEADLINE_MAX_S);
+        return false;
+    }
     switch (migrate_get_current()->state) {
     case MIGRATION_STATUS_SETUP:
     case MIGRATION_STATUS_ACTIVE:
@@ -69,6 +77,10 @@ void auto_converge_params_apply(CpuThrottleFallbackParameters *to,
         to->cpu_throttle_fallback_downtime =
             from->cpu_throttle_fallback_downtime;
     }
+    if (from->has_cpu_throttle_deadline) {
+        to->has_cpu_throttle_deadline = true;
+        to->cpu_throttle_deadline = from->cpu_throttle_deadline;
+    }
 }
 
 void auto_converge_print_params(Monitor *mon,
@@ -81,4 +93,7 @@ void auto_converge_print_params(Monitor *mon,
         MigrationParameter_str(
             MIGRATION_PARAMETER_CPU_THROTTLE_FALLBACK_DOWNTIME),
         params->cpu_throttle_fallback_downtime);
+    monitor_printf(mon, "%s: %" PRIu64 " s\n",
+        MigrationParameter_str(MIGRATION_PARAMETER_CPU_THROTTLE_DEADLINE),
+        params->cpu_throttle_deadline);
 }

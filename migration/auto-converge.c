@@ -82,7 +82,7 @@
 /*
  * So many bad windows begin a throttle, in a row as long as waiting is allowed:
  * one may be a burst, or a link that fell for a moment.  With 1, 2 and 3, 173,
- * 146 and 129 of 1740 periodic guests that converge unaided are throttled; and
+ * 126 and 107 of 1740 periodic guests that converge unaided are throttled; and
  * the median guest that needs it takes 0.14, 0.19 and 0.25 times as long as
  * under the counter.
  * Breaks: /auto-converge/law/confirmed
@@ -91,8 +91,8 @@
 
 /*
  * A guest that executes so many times what it did on the average has a burst,
- * and it may be over before the throttle would have helped.  With 2, 182 of
- * the 1740 are throttled, with 1.2 119, but the load of guests differs by that
+ * and it may be over before the throttle would have helped.  With 2, 164 of
+ * the 1740 are throttled, with 1.2 107, but the load of guests differs by that
  * much without being a burst.
  * Breaks: /auto-converge/law/burst
  */
@@ -119,6 +119,17 @@
  * Breaks: /auto-converge/migration/ends
  */
 #define SLOW_LINK_LEFT 2.0
+
+/*
+ * With a deadline, a throttle begins when the time left is for so many times
+ * what a stop then takes: a window at the ceiling, in case that is in vain, and
+ * the stop.
+ * Breaks: /auto-converge/grid/deadline
+ */
+#define DEADLINE_STOPS 2.0
+
+/* Short passes are gathered until so much time has passed. */
+#define WINDOW_MIN_S 1.0
 
 /*
  * The same at the ceiling, where every window is lost.  With 1.5 a constant
@@ -178,20 +189,24 @@ typedef struct Limits {
     double downtime_s;
     double fallback_downtime_s; /* 0: any */
     double switchover_bps;      /* 0: that of the window */
+    double deadline_s;          /* since the start; INFINITY: none */
     AutoConvergeFallback fallback;
 } Limits;
 
 /* One sample in the terms of the law. */
 typedef struct Window {
     double ratio;            /* U / S */
-    double drain_bps;        /* B */
-    double link_bps;         /* B, without the zero pages */
+    double drain_bps;        /* B; of the bulk pass, without zero pages */
+    double link_bps;         /* B, without zero pages */
     double stop_bps;         /* B, unless the rate of a stop is known */
     double remaining_bytes;  /* R */
+    double drained_bytes;    /* S */
     double sunk_bytes;       /* S - U: by how much R fell */
     double run_share;        /* w / T */
     double stop_bytes;       /* R, and what is pending beside RAM */
     double elapsed_s;        /* T */
+    double pass_s;           /* T of one pass */
+    double left_s;           /* until the deadline; INFINITY: there is none */
     double pass_run_s;       /* w of one pass */
     double pass_dirty_bytes; /* U of one pass */
     bool bulk;               /* the first: B is not that of dirty pages */
@@ -246,6 +261,7 @@ static Limits limits_from_config(const AutoConvergeConfig *config)
     lim.downtime_s = config->downtime_limit_ms / MS_PER_S;
     lim.fallback_downtime_s = config->fallback_downtime_ms / MS_PER_S;
     lim.switchover_bps = config->switchover_bps;
+    lim.deadline_s = config->deadline_s ? config->deadline_s : INFINITY;
     lim.fallback = config->fallback;
     return lim;
 }
@@ -292,11 +308,17 @@ static Window measure_window(const AutoConvergeState *state,
     win.link_bps = (sample->drained_bytes -
                     fmin(sample->zero_bytes, sample->drained_bytes)) /
                    elapsed_s;
+    if (win.bulk && win.link_bps > 0) {
+        win.drain_bps = win.link_bps; /* what is dirtied is not zero */
+    }
     win.stop_bps = lim->switchover_bps > 0 ? lim->switchover_bps :
                                              win.drain_bps;
     win.remaining_bytes = sample->remaining_bytes;
     win.stop_bytes = win.remaining_bytes + (double)sample->other_bytes;
     win.elapsed_s = elapsed_s;
+    win.pass_s = elapsed_s / passes;
+    win.left_s = lim->deadline_s - sample->since_start_ns / NS_PER_S;
+    win.drained_bytes = sample->drained_bytes;
     win.sunk_bytes = (double)sample->drained_bytes - sample->dirty_bytes;
     win.run_share = run_s / elapsed_s;
     win.pass_run_s = run_s / passes;
@@ -464,12 +486,17 @@ static void fall_back(AutoConvergeDecision *next, const Limits *lim)
                                      AUTO_CONVERGE_REASON_STOP_AND_COPY;
 }
 
+static bool can_fall_back(const AutoConvergeState *state, const Limits *lim)
+{
+    return lim->fallback == AUTO_CONVERGE_FALLBACK_POST_COPY ||
+           may_stop(state, lim);
+}
+
 /* Nothing helps: what does the user want then? */
 static void give_up(AutoConvergeState *state, AutoConvergeDecision *next,
                     const Limits *lim)
 {
-    if (lim->fallback == AUTO_CONVERGE_FALLBACK_POST_COPY ||
-        may_stop(state, lim)) {
+    if (can_fall_back(state, lim)) {
         fall_back(next, lim);
     } else {
         let_go(state, next, lim->fallback == AUTO_CONVERGE_FALLBACK_NONE ?
@@ -524,14 +551,54 @@ static bool link_is_slow(const AutoConvergeState *state, const Window *win,
            state->slow_s < fmax(state->bulk_s, SLOW_LINK_S);
 }
 
+/* How long will it take, at its pace? */
+static double time_left_s(const Window *win)
+{
+    return win->ratio < 1 ?
+           win->remaining_bytes / win->drain_bps / (1 - win->ratio) : INFINITY;
+}
+
 /* Will it have ended by itself, at its pace, before waiting is too much? */
 static bool may_be_patient(const AutoConvergeState *state, const Window *win,
                            const Limits *lim)
 {
-    double left_s = win->remaining_bytes / win->drain_bps / (1 - win->ratio);
+    return ends_soon(win, lim, PATIENCE_WINDOWS) &&
+           state->free_s + time_left_s(win) <=
+           (1 + PATIENCE_BULKS) * state->bulk_s;
+}
 
-    return win->ratio < 1 && ends_soon(win, lim, PATIENCE_WINDOWS) &&
-           state->free_s + left_s <= (1 + PATIENCE_BULKS) * state->bulk_s;
+/*
+ * If nothing is done for one more window, and then there is a stop, or @stops
+ * times as much to do: by when?  As U is concave, the window leaves no more
+ * than this one did, or in proportion where it is longer.
+ */
+static double after_window_s(const Window *win, double stops)
+{
+    double pass_s = win->remaining_bytes / win->drain_bps;
+    double window_s = pass_s < WINDOW_MIN_S ? WINDOW_MIN_S + pass_s : pass_s;
+
+    return window_s +
+           stops * stop_length_s(win) * fmax(1, pass_s / win->pass_s);
+}
+
+/* Can the deadline still be met, if only by a stop? */
+static bool deadline_is_real(const Window *win)
+{
+    return isfinite(win->left_s) && stop_length_s(win) <= win->left_s;
+}
+
+/* Is this the last window after which a stop meets the deadline? */
+static bool deadline_is_now(const Window *win)
+{
+    return deadline_is_real(win) && after_window_s(win, 1) > win->left_s;
+}
+
+/* Bad, and not throttled, with a deadline: is there time to look on? */
+static bool deadline_is_far(const Window *win)
+{
+    return deadline_is_real(win) &&
+           (time_left_s(win) <= win->left_s ||
+            after_window_s(win, DEADLINE_STOPS) <= win->left_s);
 }
 
 /* Bad, and not throttled: a throttle can wait for as long as that may help. */
@@ -543,15 +610,19 @@ static void watch(AutoConvergeState *state, AutoConvergeDecision *next,
     bool burst = win->run_share * state->free_s > BURST * state->free_run_s;
     AutoConvergeReason reason = AUTO_CONVERGE_REASON_ENGAGE;
 
-    if (link_is_slow(state, win, lim)) {
+    if (isfinite(win->left_s)) {
+        reason = deadline_is_far(win) ? AUTO_CONVERGE_REASON_DEADLINE :
+                                        AUTO_CONVERGE_REASON_ENGAGE;
+    } else if (link_is_slow(state, win, lim)) {
         reason = AUTO_CONVERGE_REASON_SLOW_LINK;
         state->slow_s += win->elapsed_s;
     } else if (may_be_patient(state, win, lim)) {
         reason = AUTO_CONVERGE_REASON_PATIENCE;
-    } else if (++state->bad_windows < BAD_WINDOWS && !win->bulk) {
-        reason = AUTO_CONVERGE_REASON_UNCONFIRMED;
     } else if (may_wait && burst) {
         reason = AUTO_CONVERGE_REASON_BURST;
+        state->bad_windows = 0; /* the one in which it ends is bad, too */
+    } else if (++state->bad_windows < BAD_WINDOWS && !win->bulk) {
+        reason = AUTO_CONVERGE_REASON_UNCONFIRMED;
     }
     if (reason != AUTO_CONVERGE_REASON_ENGAGE) {
         set_throttle(next, lim, 0, reason);
@@ -615,7 +686,10 @@ static void decide(AutoConvergeState *state, AutoConvergeDecision *next,
         return;
     }
     next->complete = fits && !win->bulk;
-    if (bad && next->phase == AUTO_CONVERGE_PHASE_LET_GO) {
+    if (!fits && deadline_is_now(win) && can_fall_back(state, lim)) {
+        fall_back(next, lim);
+        next->reason = AUTO_CONVERGE_REASON_DEADLINE;
+    } else if (bad && next->phase == AUTO_CONVERGE_PHASE_LET_GO) {
         decide_let_go(state, next, win, lim);
     } else if (bad) {
         decide_bad(state, next, win, lim);
@@ -694,8 +768,7 @@ static void take_window(AutoConvergeState *state, AutoConvergeDecision *next,
     bool leased = state->leased_permille > 0;
 
     if (win->bulk) {
-        state->bulk_s = win->elapsed_s * win->drain_bps /
-                        fmax(win->link_bps, win->drain_bps / 10);
+        state->bulk_s = win->drained_bytes / win->drain_bps;
     }
     state->fastest_bps = fmax(state->fastest_bps, win->link_bps);
     if (!leased) {
@@ -784,8 +857,7 @@ auto_converge_reconfigure(AutoConvergeState *state,
         break;
     case AUTO_CONVERGE_PHASE_LET_GO:
         if (state->leased_permille == 0 &&
-            (lim.fallback == AUTO_CONVERGE_FALLBACK_POST_COPY ||
-             may_stop(state, &lim))) {
+            can_fall_back(state, &lim)) {
             fall_back(&next, &lim);
         }
         break;
@@ -863,6 +935,7 @@ const char *auto_converge_reason_name(AutoConvergeReason reason)
         [AUTO_CONVERGE_REASON_UNCONFIRMED] = "unconfirmed",
         [AUTO_CONVERGE_REASON_BURST] = "burst",
         [AUTO_CONVERGE_REASON_SLOW_LINK] = "slow-link",
+        [AUTO_CONVERGE_REASON_DEADLINE] = "deadline",
         [AUTO_CONVERGE_REASON_ENGAGE] = "engage",
         [AUTO_CONVERGE_REASON_RAISE] = "raise",
         [AUTO_CONVERGE_REASON_HOLD] = "hold",

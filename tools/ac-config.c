@@ -27,6 +27,7 @@ static const Parameter parameters[] = {
       "stop-and-copy" },
     { "cpu-throttle-fallback-downtime", "0..2^64-1 (ms), 0: no bound",
       "30000" },
+    { "cpu-throttle-deadline", "0..2^32-1 (s), 0: none", "0" },
     { "downtime-limit", "0..2000000 (ms)", "300" },
 };
 
@@ -97,6 +98,9 @@ static bool set_parameter(AutoConvergeConfig *config, const char *name,
         return parse_fallback(value, &config->fallback);
     } else if (g_str_equal(name, "cpu-throttle-fallback-downtime")) {
         return ac_parse_u64(value, &config->fallback_downtime_ms);
+    } else if (g_str_equal(name, "cpu-throttle-deadline")) {
+        return ac_parse_u64(value, &config->deadline_s) &&
+               config->deadline_s <= UINT32_MAX;
     }
     return ac_parse_u64(value, &config->downtime_limit_ms) &&
            config->downtime_limit_ms <= DOWNTIME_LIMIT_MS_MAX;

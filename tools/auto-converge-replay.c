@@ -26,6 +26,7 @@
 static const char *const keys[] = {
     "elapsed_ns", "guest_run_ns", "dirty_bytes", "drained_bytes",
     "remaining_bytes", "other_bytes", "zero_bytes",
+    "since_start_ns",
 };
 
 /* Older traces do not have the rest. */
@@ -87,6 +88,7 @@ static bool parse_sample(char *line, AutoConvergeSample *sample, char **error)
         .remaining_bytes = values[4],
         .other_bytes = values[5],
         .zero_bytes = values[6],
+        .since_start_ns = values[7],
     };
     return true;
 }
@@ -152,8 +154,8 @@ static void print_help(FILE *out)
           "Reads lines with\n\n"
           "  elapsed_ns= guest_run_ns= dirty_bytes= drained_bytes= "
           "remaining_bytes=\n\n"
-          "and, if they are not 0, other_bytes= and zero_bytes=, in any order, "
-          "other words\nare ignored, and answers each with\n\n"
+          "and, if they are not 0, other_bytes=, zero_bytes= and since_start_ns=, "
+          "in any\norder, other words are ignored, and answers each with\n\n"
           "  phase= reason= throttle_permille= "
           "action=continue|complete|switchover|post-copy\n"
           "  predicted_downtime_ms= predicted_time_ms=\n\n"

@@ -181,6 +181,9 @@ void auto_converge_print_info(Monitor *mon, const AutoConvergeInfo *info);
 #define CPU_THROTTLE_FALLBACK_DOWNTIME_MAX_MS 2000000
 #define CPU_THROTTLE_FALLBACK_DOWNTIME_DEFAULT_MS 30000
 
+/* Of cpu-throttle-deadline, s: a month, more or less */
+#define CPU_THROTTLE_DEADLINE_MAX_S 2000000
+
 /* The parameters of our own, as migration.c does it for its others. */
 void auto_converge_params_init(CpuThrottleFallbackParameters *params);
 bool auto_converge_params_check(const CpuThrottleFallbackParameters *params,

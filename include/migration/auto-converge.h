@@ -18,7 +18,8 @@
  *
  *     T  elapsed time               S  guest bytes drained
  *     w  guest run time             R  bytes left after the sync
- *     U  bytes newly dirtied        B = S / T, the drain rate
+ *     U  bytes newly dirtied        B = S / T, the drain rate; of the
+ *                                   bulk pass without its zero pages
  *
  * The law
  * -------
@@ -73,10 +74,16 @@
  *     waiting takes no longer than 3 bulk passes;
  *     when the link had more than 4/3 of its rate before, at which the window
  *     would not have been bad, for a minute or as long as the bulk pass;
- *     after one bad window, unless that is the bulk pass, until there is a
- *     second one;
  *     when it executes 1.5 times the mean since the start, for as long as the
- *     bulk pass: that is a burst.
+ *     bulk pass: that is a burst;
+ *     after one bad window, unless that is the bulk pass, until there is a
+ *     second one.
+ *
+ * With a deadline these do not count.  It is left alone while there is time for
+ * one more such window, one at the ceiling, and then a stop; and it is stopped,
+ * throttled or not, when after one more window a stop would be too late.  A
+ * window dirties no more than the one before, or in proportion where it is
+ * longer.  A deadline that a stop cannot meet is ignored.
  *
  * A throttle that was shown to be in vain only costs the guest.  So it is let
  * go, and held again only with a reason: a parameter changed; the guest
@@ -158,6 +165,7 @@ typedef enum AutoConvergeReason {
     AUTO_CONVERGE_REASON_UNCONFIRMED, /* bad, but it was good before */
     AUTO_CONVERGE_REASON_BURST,       /* bad, and busier than before */
     AUTO_CONVERGE_REASON_SLOW_LINK,   /* bad, and the link was faster before */
+    AUTO_CONVERGE_REASON_DEADLINE,    /* bad, but there is time; or: no more */
     AUTO_CONVERGE_REASON_ENGAGE,      /* bad: throttling begins */
     AUTO_CONVERGE_REASON_RAISE,       /* still bad: throttled more firmly */
     AUTO_CONVERGE_REASON_HOLD,        /* throttled, and that is enough */
@@ -190,10 +198,12 @@ typedef struct AutoConvergeConfig {
     uint64_t fallback_downtime_ms;  /* longest stop of the fallback, 0: any */
     uint64_t downtime_limit_ms;     /* longest stop of an ordinary switchover */
     uint64_t switchover_bps;        /* rate of a stop, where known; 0: B */
+    uint64_t deadline_s;            /* for the end, since the start; 0: none */
 } AutoConvergeConfig;
 
 /* One window, as measured.  Any values are allowed; see _REASON_REJECTED. */
 typedef struct AutoConvergeSample {
+    uint64_t since_start_ns;  /* of the migration, at the window's end */
     uint64_t elapsed_ns;      /* T: wall clock */
     uint64_t guest_run_ns;    /* w: executed by the busiest vCPU */
     uint64_t dirty_bytes;     /* U: pages that became dirty x page size */

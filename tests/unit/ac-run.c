@@ -59,6 +59,7 @@ static AutoConvergeSample sample_from_window(const AcPass *sum,
                                              const AcPlant *plant)
 {
     return (AutoConvergeSample) {
+        .since_start_ns = plant->now_s * 1e9,
         .elapsed_ns = sum->elapsed_s * 1e9,
         .guest_run_ns = sum->run_s * 1e9,
         .dirty_bytes = sum->dirty_bytes,
@@ -184,9 +185,8 @@ AcResult ac_run(const AcRun *run, const AutoConvergeConfig *config,
     return result;
 }
 
-/* Stops after the bulk pass. */
-static AcResult run_stop(const AutoConvergeConfig *config,
-                         const AcGuest *guest, const AcLink *link)
+AcResult ac_run_stop(const AutoConvergeConfig *config, const AcGuest *guest,
+                     const AcLink *link)
 {
     AcActuator none = ac_actuator_none();
     AcResult result = { 0 };
@@ -202,7 +202,7 @@ static AcResult run_stop(const AutoConvergeConfig *config,
 AcResult ac_run_oracle(const AutoConvergeConfig *config, const AcGuest *guest,
                        const AcLink *link)
 {
-    AcResult best = run_stop(config, guest, link);
+    AcResult best = ac_run_stop(config, guest, link);
     unsigned pct;
 
     for (pct = 0; pct <= config->throttle_max_pct; pct++) {

@@ -62,6 +62,10 @@ typedef struct AcRun {
 AcResult ac_run(const AcRun *run, const AutoConvergeConfig *config,
                 const AcGuest *guest, const AcLink *link);
 
+/* Stops right after the bulk pass. */
+AcResult ac_run_stop(const AutoConvergeConfig *config, const AcGuest *guest,
+                     const AcLink *link);
+
 /*
  * Knows the guest, tries every allowed throttle and takes the one that costs
  * the least work; when none converges it stops right after the bulk pass.

@@ -550,13 +550,13 @@ static void test_periodic(void)
     Unaided sum = run_unaided(&config, points, count);
 
     g_assert_cmpuint(sum.guests, >=, 1500);                      /* [1740] */
-    g_assert_cmpuint(sum.throttled * 100, <=, 9 * sum.guests);   /* [8.4] */
+    g_assert_cmpuint(sum.throttled * 100, <=, 8 * sum.guests);   /* [7.2] */
     g_assert_cmpuint(sum.stopped, ==, 0);
     g_assert_cmpfloat(sum.lost_s, <=, 0.6 * sum.counter_lost_s); /* [0.47] */
 
     config.throttle_max_pct = 80;
     sum = run_unaided(&config, points, count);
-    g_assert_cmpuint(sum.stopped * 100, <=, 3 * sum.guests);     /* [2.5] */
+    g_assert_cmpuint(sum.stopped * 100, <=, 3 * sum.guests);     /* [2.1] */
     g_free(points);
 }
 
@@ -572,6 +572,49 @@ static void test_brown_outs(void)
     g_assert_cmpuint(sum.throttled * 100, <=, 5 * sum.guests);   /* [4.5] */
     g_assert_cmpuint(sum.stopped, ==, 0);
     g_assert_cmpfloat(sum.lost_s, <=, 0.2 * sum.counter_lost_s); /* [0.14] */
+    g_free(points);
+}
+
+/*
+ * The time that a stop right after the bulk pass takes is the least that
+ * anybody can do, the oracle included.  With so many times that, the deadline
+ * is met; and the more time there is, the fewer guests are throttled or
+ * stopped at all.
+ */
+static void test_deadline(void)
+{
+    static const double times[] = { 1, 1.5, 3, 10 };
+    AutoConvergeConfig config = unbounded_config();
+    unsigned count, i, touched[ARRAY_SIZE(times)] = { 0 };
+    AcPoint *points = ac_grid_points(&count);
+
+    for (i = 0; i < count * ARRAY_SIZE(times); i++) {
+        AcGuest guest = ac_guest_from_point(&points[i % count]);
+        AcLink link = ac_link_from_point(&points[i % count]);
+        AcRun run = { .kind = AC_KIND_ADAPTIVE };
+        AcResult stop = ac_run_stop(&config, &guest, &link), ours;
+
+        config.deadline_s = ceil(stop.bulk_s +
+                                 times[i / count] * stop.downtime_s);
+        ours = ac_run(&run, &config, &guest, &link);
+        g_assert_cmpint(ours.outcome, !=, AC_OUTCOME_ENDLESS);
+        if (ours.bulk_s + ours.after_bulk_s > config.deadline_s) {
+            char *table = ac_run_table(AC_KIND_ADAPTIVE, &config, &guest,
+                                       &link);
+
+            g_test_message("deadline %" PRIu64 " s, missed:\n%s",
+                           config.deadline_s, table);
+            g_test_fail();
+            g_free(table);
+        }
+        touched[i / count] += ours.outcome == AC_OUTCOME_STOPPED ||
+                              ours.throttle_max_permille > 0;
+    }
+    for (i = 0; i < ARRAY_SIZE(times); i++) {
+        g_test_message("%.1f times the least: %u of %u throttled or stopped",
+                       times[i], touched[i], count);
+        g_assert_true(i == 0 || touched[i] <= touched[i - 1]);
+    }
     g_free(points);
 }
 
@@ -616,5 +659,6 @@ int main(int argc, char **argv)
     g_test_add_func("/auto-converge/grid/compressible", test_compressible);
     g_test_add_func("/auto-converge/grid/periodic", test_periodic);
     g_test_add_func("/auto-converge/grid/brown-outs", test_brown_outs);
+    g_test_add_func("/auto-converge/grid/deadline", test_deadline);
     return g_test_run();
 }

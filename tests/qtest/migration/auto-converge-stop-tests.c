@@ -757,6 +757,41 @@ static void test_burst(void)
     end(&t);
 }
 
+/* While the deadline is far, a guest that nothing helps is left alone. */
+static void test_deadline_far(void)
+{
+    StopTest t = prepare(GUEST_SMALL);
+
+    set_int(t.from.qts, "cpu-throttle-deadline", 1000);
+    begin(&t, LINK_BYTES_PER_S);
+    wait_windows(t.from.qts, 6);
+    wait_reason(t.from.qts, "deadline");
+    set_int(t.from.qts, "cpu-throttle-deadline", 0);
+    pass_event(t.from.qts, "phase", "ceiling");
+    pass_event(t.from.qts, "phase", "fallback");
+    assert_arrived(&t);
+    end(&t);
+}
+
+/*
+ * The bulk pass takes 4 s, and so does what it leaves: there is no time for
+ * another pass and a stop, nor for a throttle.
+ */
+static void test_deadline_near(void)
+{
+    StopTest t = prepare(GUEST_BUSY);
+    QDict *info;
+
+    set_int(t.from.qts, "cpu-throttle-deadline", 10);
+    begin(&t, LINK_BYTES_PER_S);
+    info = wait_event(t.from.qts, "phase", "fallback");
+    g_assert_cmpstr(qdict_get_str(info, "reason"), ==, "deadline");
+    g_assert_cmpfloat(qdict_get_double(info, "highest-throttle"), ==, 0);
+    qobject_unref(info);
+    assert_arrived(&t);
+    end(&t);
+}
+
 /* The ceiling is lowered in the middle of a pass of a minute. */
 static void test_live_ceiling(void)
 {
@@ -1060,6 +1095,8 @@ void auto_converge_add_stop_tests(void)
                         test_unwanted);
     qtest_add_func("/auto-converge/watch/slow-link", test_slow_link);
     qtest_add_func("/auto-converge/watch/burst", test_burst);
+    qtest_add_func("/auto-converge/deadline/far", test_deadline_far);
+    qtest_add_func("/auto-converge/deadline/near", test_deadline_near);
     qtest_add_func("/auto-converge/let-go/too-long", test_let_go);
     qtest_add_func("/auto-converge/let-go/lease", test_lease);
     qtest_add_func("/auto-converge/live/ceiling", test_live_ceiling);

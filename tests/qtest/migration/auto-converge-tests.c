@@ -946,7 +946,8 @@ static void test_params(void)
 {
     Guest guest = guest_start("", "-global migration.x-cpu-throttle-fallback="
                               "none -global migration."
-                              "x-cpu-throttle-fallback-downtime=7");
+                              "x-cpu-throttle-fallback-downtime=7 "
+                              "-global migration.x-cpu-throttle-deadline=8");
     QDict *params = query(guest.qts, "query-migrate-parameters");
     g_autofree char *info = NULL;
 
@@ -954,21 +955,28 @@ static void test_params(void)
                     "none");
     g_assert_cmpint(qdict_get_int(params, "cpu-throttle-fallback-downtime"),
                     ==, 7);
+    g_assert_cmpint(qdict_get_int(params, "cpu-throttle-deadline"), ==, 8);
     qobject_unref(params);
 
     assert_refused(guest.qts, "migrate_set_parameter cpu-throttle-fallback "
                    "postcopy", "cpu-throttle-fallback");
     assert_refused(guest.qts, "migrate_set_parameter "
                    "cpu-throttle-fallback-downtime 2000001", "0 to 2000000");
+    assert_refused(guest.qts, "migrate_set_parameter cpu-throttle-deadline "
+                   "2000001", "'cpu-throttle-deadline' expects an integer "
+                   "in the range of 0 to 2000000 s");
     assert_refused(guest.qts, "migrate_set_parameter max-cpu-throttle 19",
                    "cpu_throttle_initial to 99");
     g_free(qtest_hmp(guest.qts, "migrate_set_parameter "
                      "cpu-throttle-fallback stop-and-copy"));
     g_free(qtest_hmp(guest.qts, "migrate_set_parameter "
                      "cpu-throttle-fallback-downtime 1500"));
+    g_free(qtest_hmp(guest.qts, "migrate_set_parameter "
+                     "cpu-throttle-deadline 600"));
     info = qtest_hmp(guest.qts, "info migrate_parameters");
     g_assert_nonnull(strstr(info, "cpu-throttle-fallback: stop-and-copy"));
     g_assert_nonnull(strstr(info, "cpu-throttle-fallback-downtime: 1500 ms"));
+    g_assert_nonnull(strstr(info, "cpu-throttle-deadline: 600 s"));
     guest_quit(&guest);
 }
 
@@ -990,6 +998,7 @@ static void test_hmp_refused(void)
         { "cpu-throttle-tailslow=maybe", "'cpu-throttle-tailslow' expects" },
         { "cpu-throttle-fallback=panic", "'none', 'stop-and-copy', " },
         { "cpu-throttle-fallback-downtime=-1", "0 to 2000000" },
+        { "cpu-throttle-deadline=soon", "0 to 2000000" },
         /* One good pair does not survive a bad one. */
         { "cpu-throttle-initial=30,max-cpu-throttle=29", "max_cpu_throttle" },
     };

@@ -22,6 +22,12 @@
 #define STOP_MARGIN_PART 4
 #define STOP_MARGIN_MIN_MS 1000
 
+/*
+ * Nobody looks who would spend more than so small a part of the time on it: a
+ * sync of a terabyte takes seconds.
+ */
+#define LOOK_COSTS_MAX 20
+
 /* There is at most one outgoing migration. */
 static AutoConvergeControl control;
 
@@ -30,7 +36,12 @@ static uint64_t other_bytes;
 
 /* For the migration thread, which reads them without the BQL */
 static bool stop_wanted;
-static bool rest_fits; /* ... as of the window that has just ended */
+static bool rest_fits;   /* ... as of the window that has just ended */
+static unsigned look_ms; /* after the last window or look; 0: after the pass */
+
+/* Of the migration thread: a look is being taken; when the last one was */
+static bool looking;
+static int64_t looked_ms;
 
 const AutoConvergeControl *auto_converge_control(void)
 {
@@ -95,6 +106,7 @@ bool auto_converge_control_start(Error **errp)
     memset(&control, 0, sizeof(control));
     qatomic_set(&stop_wanted, false);
     qatomic_set(&rest_fits, false);
+    qatomic_set(&look_ms, 0);
     auto_converge_init(&control.state);
     control.enabled = migrate_auto_converge();
     control.started_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
@@ -129,6 +141,8 @@ static void control_obey(const AutoConvergeDecision *before,
                                    now->throttle_permille);
     qatomic_set(&stop_wanted, now->switchover);
     qatomic_set(&rest_fits, now->complete);
+    qatomic_set(&look_ms, now->phase == AUTO_CONVERGE_PHASE_CEILING ?
+                          now->look_ms : 0);
     if (now->post_copy && !before->post_copy) {
         /* It has the capability, see control_fallback() */
         qmp_migrate_start_postcopy(&error_abort);
@@ -157,9 +171,9 @@ static void trace_decision(const AutoConvergeSample *sample,
                            const AutoConvergeDecision *now)
 {
     g_autofree char *rest = g_strdup_printf(
-        "zero_bytes=%" PRIu64 " since_start_ns=%" PRIu64 " phase=%s reason=%s",
-        sample->zero_bytes, sample->since_start_ns,
-        auto_converge_phase_name(now->phase),
+        "zero_bytes=%" PRIu64 " since_start_ns=%" PRIu64 " partial=%d phase=%s "
+        "reason=%s", sample->zero_bytes, sample->since_start_ns,
+        sample->partial, auto_converge_phase_name(now->phase),
         auto_converge_reason_name(now->reason));
 
     trace_auto_converge_decision(sample->elapsed_ns, sample->guest_run_ns,
@@ -184,11 +198,12 @@ void auto_converge_control_window(AutoConvergeSample *sample,
         return;
     }
     control_load_config();
+    looked_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+    sample->partial = looking;
     sample->other_bytes = qatomic_read(&other_bytes);
-    sample->since_start_ns = (qemu_clock_get_ms(QEMU_CLOCK_REALTIME) -
-                              control.started_ms) * SCALE_MS;
+    sample->since_start_ns = (looked_ms - control.started_ms) * SCALE_MS;
     now = auto_converge_update(&control.state, &control.config, sample);
-    control.windows++;
+    control.windows += !looking;
     trace_decision(sample, &now);
     control_obey(&before, &now);
 }
@@ -253,6 +268,19 @@ bool auto_converge_control_stop_wanted(void)
 bool auto_converge_control_take_fits(void)
 {
     return qatomic_xchg(&rest_fits, false);
+}
+
+bool auto_converge_control_look_is_due(int64_t cost_ms)
+{
+    unsigned wait_ms = qatomic_read(&look_ms);
+
+    return wait_ms && cost_ms * LOOK_COSTS_MAX <= wait_ms &&
+           qemu_clock_get_ms(QEMU_CLOCK_REALTIME) - looked_ms >= wait_ms;
+}
+
+void auto_converge_control_look(bool begins)
+{
+    looking = begins;
 }
 
 uint64_t auto_converge_control_stop_limit_ms(void)

@@ -64,8 +64,8 @@ static struct {
 /* Of the migration thread: what was pending in the iteration before ... */
 static uint64_t pending_before_bytes;
 
-/* ... and when it looked for dirty pages last */
-static int64_t synced_ms;
+/* ... and when it looked for dirty pages last, and how long that took */
+static int64_t synced_ms, sync_took_ms;
 
 static int64_t now_ms(void)
 {
@@ -236,6 +236,16 @@ static void check_stop(MigrationState *s)
     bql_unlock();
 }
 
+/* Before QEMU would */
+static void sync_early(MigrationState *s)
+{
+    int64_t began_ms = now_ms();
+
+    migration_pending_exact(s);
+    synced_ms = now_ms();
+    sync_took_ms = synced_ms - began_ms;
+}
+
 /*
  * RAM is through, but not what others have pending: as QEMU syncs RAM only when
  * both are, and iterations may not send the latter, there would never be a
@@ -247,8 +257,18 @@ static void sync_if_missed(MigrationState *s, uint64_t pending_bytes)
         pending_bytes >= s->threshold_size &&
         ram_bytes_remaining() < s->threshold_size &&
         now_ms() - synced_ms >= SYNC_PERIOD_MS) {
-        migration_pending_exact(s);
-        synced_ms = now_ms();
+        sync_early(s);
+    }
+}
+
+/* At the ceiling, to see before the end of the pass that it is in vain */
+static void look_if_due(MigrationState *s, uint64_t pending_bytes)
+{
+    if (pending_bytes >= s->threshold_size && !auto_converge_stop_is_held() &&
+        auto_converge_control_look_is_due(sync_took_ms)) {
+        auto_converge_control_look(true);
+        sync_early(s);
+        auto_converge_control_look(false);
     }
 }
 
@@ -260,6 +280,7 @@ void auto_converge_stop_step(uint64_t pending_bytes, bool may_switch)
         return;
     }
     sync_if_missed(s, pending_bytes);
+    look_if_due(s, pending_bytes);
     auto_converge_control_note_pending(pending_bytes);
     /* A post-copy that was requested goes first. */
     if (may_switch && qatomic_read(&stop.phase) == STOP_NONE &&

@@ -139,6 +139,18 @@
 #define CEILING_PATIENCE_WINDOWS 1.5
 
 /*
+ * A look at the ceiling comes when such a part of what was left has been sent,
+ * and again after as much more: each costs a sync.  With 0.125 the guests of
+ * the grid lose as much; with 1, which is none, a hopeless one loses a whole
+ * stop by the ceiling, and all of them a tenth more.
+ * Breaks: /auto-converge/ceiling/look
+ */
+#define LOOK_PART 0.2
+
+/* Windows are longer, so looks are. */
+#define LOOK_MIN_MS 1050
+
+/*
  * Where a stop would be too long, the ceiling is held while, at its pace, what
  * is left falls below the bound after so many more windows.  With less, guests
  * that would end are let go; more only makes the hopeless ones lose more.
@@ -762,6 +774,47 @@ static void resume(AutoConvergeState *state, AutoConvergeDecision *next,
     state->leased_permille = 0;
 }
 
+/* Windows that follow one another are one. */
+static AutoConvergeSample add_samples(const AutoConvergeSample *a,
+                                      const AutoConvergeSample *b)
+{
+    AutoConvergeSample sum = *b;
+
+    sum.elapsed_ns += a->elapsed_ns;
+    sum.guest_run_ns += a->guest_run_ns;
+    sum.dirty_bytes += a->dirty_bytes;
+    sum.drained_bytes += a->drained_bytes;
+    sum.zero_bytes += a->zero_bytes;
+    return sum;
+}
+
+/*
+ * A look at a pass at the ceiling.  The longer ago a page was sent, the
+ * likelier it is dirty again, so the ratio only grows until the pass is over:
+ * what would be in vain then is in vain now.  The rest the whole pass tells.
+ */
+static void take_look(AutoConvergeState *state, AutoConvergeDecision *next,
+                      const Window *win, const Limits *lim)
+{
+    bool enough = win->drained_bytes >= LOOK_PART * state->remaining_bytes;
+    bool in_vain = win->ratio > CEILING_PATIENCE_WINDOWS /
+                                (1 + CEILING_PATIENCE_WINDOWS);
+
+    state->stop_bytes = win->stop_bytes;
+    state->drain_bps = win->drain_bps;
+    set_throttle(next, lim, next->throttle_permille, next->reason);
+    next->complete = fits_downtime(win, lim);
+    if (next->complete || !can_fall_back(state, lim)) {
+        return;
+    }
+    if (deadline_is_now(win)) {
+        fall_back(next, lim);
+        next->reason = AUTO_CONVERGE_REASON_DEADLINE;
+    } else if (enough && in_vain) {
+        fall_back(next, lim);
+    }
+}
+
 static void take_window(AutoConvergeState *state, AutoConvergeDecision *next,
                         const Window *win, const Limits *lim)
 {
@@ -793,33 +846,64 @@ static void take_window(AutoConvergeState *state, AutoConvergeDecision *next,
     }
 }
 
+/* When to look next?  After a part of the pass, and at last when it is over. */
+static unsigned plan_look_ms(const AutoConvergeState *state,
+                             const AutoConvergeDecision *next,
+                             const Window *win, const Limits *lim, bool partial)
+{
+    double pass_bytes = partial ? state->remaining_bytes :
+                                  win->remaining_bytes;
+    double left_bytes = partial ? pass_bytes - win->drained_bytes : pass_bytes;
+    double bytes = fmin(LOOK_PART * pass_bytes, left_bytes);
+
+    if (next->phase != AUTO_CONVERGE_PHASE_CEILING ||
+        !can_fall_back(state, lim)) {
+        return 0;
+    }
+    return clamp(ceil(bytes / win->drain_bps * MS_PER_S) + 1, LOOK_MIN_MS,
+                 INT_MAX);
+}
+
+static void take_sample(AutoConvergeState *state, AutoConvergeDecision *next,
+                        const Limits *lim, const AutoConvergeSample *sample)
+{
+    Window win = measure_window(state, lim, sample);
+
+    if (sample->partial) {
+        take_look(state, next, &win, lim);
+    } else {
+        take_window(state, next, &win, lim);
+    }
+    next->look_ms = plan_look_ms(state, next, &win, lim, sample->partial);
+    next->predicted_downtime_ms = double_to_u64(stop_length_s(&win) * MS_PER_S);
+    next->predicted_time_ms = predict_time_ms(state, &win, lim, next);
+}
+
 AutoConvergeDecision auto_converge_update(AutoConvergeState *state,
                                           const AutoConvergeConfig *config,
                                           const AutoConvergeSample *sample)
 {
     const Limits lim = limits_from_config(config);
     AutoConvergeDecision next = state->last;
-    Window win;
+    AutoConvergeSample sum = add_samples(&state->so_far, sample);
 
-    next.dirty_rate_bps = bytes_to_bps(sample->dirty_bytes,
-                                       sample->elapsed_ns);
-    next.transfer_rate_bps = bytes_to_bps(sample->drained_bytes,
-                                          sample->elapsed_ns);
+    /* Where as much was drained as there was, the pass is over. */
+    sum.partial = sum.partial && next.phase == AUTO_CONVERGE_PHASE_CEILING &&
+                  sum.drained_bytes < state->remaining_bytes;
+    next.dirty_rate_bps = bytes_to_bps(sum.dirty_bytes, sum.elapsed_ns);
+    next.transfer_rate_bps = bytes_to_bps(sum.drained_bytes, sum.elapsed_ns);
     next.predicted_downtime_ms = AUTO_CONVERGE_NEVER;
     next.predicted_time_ms = AUTO_CONVERGE_NEVER;
     next.complete = false;
 
-    if (sample_is_usable(sample)) {
-        win = measure_window(state, &lim, sample);
-        take_window(state, &next, &win, &lim);
-        next.predicted_downtime_ms =
-            double_to_u64(stop_length_s(&win) * MS_PER_S);
-        next.predicted_time_ms = predict_time_ms(state, &win, &lim, &next);
+    if (sample_is_usable(&sum)) {
+        take_sample(state, &next, &lim, &sum);
     } else if (next.phase != AUTO_CONVERGE_PHASE_FALLBACK &&
                next.phase != AUTO_CONVERGE_PHASE_LET_GO) {
         set_throttle(&next, &lim, next.throttle_permille,
                      AUTO_CONVERGE_REASON_REJECTED);
     }
+    state->so_far = sum.partial ? sum : (AutoConvergeSample) { 0 };
     state->last = next;
     state->last.complete = false; /* what it is only now */
     return next;
@@ -841,6 +925,7 @@ auto_converge_reconfigure(AutoConvergeState *state,
     const Limits lim = limits_from_config(config);
     AutoConvergeDecision next = state->last;
 
+    state->so_far = (AutoConvergeSample) { 0 };
     state->attempts = 0;
     state->wait_s = 0;
     state->stop_barred = false;
@@ -873,6 +958,7 @@ AutoConvergeDecision auto_converge_lease_up(AutoConvergeState *state)
 {
     AutoConvergeDecision next = state->last;
 
+    state->so_far = (AutoConvergeSample) { 0 };
     if (next.throttle_permille > 0 &&
         next.phase != AUTO_CONVERGE_PHASE_FALLBACK) {
         state->leased_permille = next.throttle_permille;
@@ -892,6 +978,7 @@ AutoConvergeDecision auto_converge_stop_ended(AutoConvergeState *state,
 {
     AutoConvergeDecision next = state->last;
 
+    state->so_far = (AutoConvergeSample) { 0 };
     state->attempt_s += stopped_ns / NS_PER_S;
     let_go(state, &next, reason);
     state->stop_barred = true;

@@ -26,7 +26,7 @@
 static const char *const keys[] = {
     "elapsed_ns", "guest_run_ns", "dirty_bytes", "drained_bytes",
     "remaining_bytes", "other_bytes", "zero_bytes",
-    "since_start_ns",
+    "since_start_ns", "partial",
 };
 
 /* Older traces do not have the rest. */
@@ -89,6 +89,7 @@ static bool parse_sample(char *line, AutoConvergeSample *sample, char **error)
         .other_bytes = values[5],
         .zero_bytes = values[6],
         .since_start_ns = values[7],
+        .partial = values[8],
     };
     return true;
 }
@@ -154,8 +155,8 @@ static void print_help(FILE *out)
           "Reads lines with\n\n"
           "  elapsed_ns= guest_run_ns= dirty_bytes= drained_bytes= "
           "remaining_bytes=\n\n"
-          "and, if they are not 0, other_bytes=, zero_bytes= and since_start_ns=, "
-          "in any\norder, other words are ignored, and answers each with\n\n"
+          "and, if they are not 0, other_bytes=, zero_bytes=, since_start_ns= "
+          "and\npartial=, in any order, other words are ignored, and answers each with\n\n"
           "  phase= reason= throttle_permille= "
           "action=continue|complete|switchover|post-copy\n"
           "  predicted_downtime_ms= predicted_time_ms=\n\n"

@@ -111,6 +111,13 @@ bool auto_converge_control_stop_wanted(void);
  */
 bool auto_converge_control_take_fits(void);
 
+/*
+ * For the migration thread: does the law want to look at the pass now, if that
+ * costs so much?  A window that ends while a look is taken is a partial one.
+ */
+bool auto_converge_control_look_is_due(int64_t cost_ms);
+void auto_converge_control_look(bool begins);
+
 /* A stop has ended without a result, and cost so much. */
 void auto_converge_control_note_stop(int64_t stopped_ms);
 

@@ -65,6 +65,12 @@
  *                         R / B exceeds its bound; else let the guest go
  *     good, throttled     it rises by target / ratio, at most by 2
  *
+ * At the ceiling every second is lost if it is in vain, so where there is a
+ * fallback the window is looked at before it is over, each time that a fifth of
+ * it was drained.  The longer ago a page was sent, the likelier it is dirty
+ * again: the ratio so far is the least that the whole window can have, so what
+ * is in vain by then is in vain.  Looks that say nothing add up to the window.
+ *
  * What a stop has to copy is R and what is pending beside RAM, so wherever the
  * length of a stop is meant, R is the sum of both.
  *
@@ -122,10 +128,10 @@
  *
  * WATCH leaves the guest alone.  THROTTLE jumps to the needed run share in
  * one step and follows it: down at once, up by at most a factor of two per
- * window.  CEILING holds max-cpu-throttle for one whole window to see what it
- * does.  FALLBACK stops the vCPUs and copies the rest, or starts post-copy; it
- * is final unless the stop is ended.  LET GO leaves the guest alone after all
- * that was allowed had been in vain.
+ * window.  CEILING holds max-cpu-throttle for one whole window, or until a look
+ * at it says that it is in vain.  FALLBACK stops the vCPUs and copies the rest,
+ * or starts post-copy; it is final unless the stop is ended.  LET GO leaves the
+ * guest alone after all that was allowed had been in vain.
  *
  * Three things happen between two windows.  A parameter changes: what it
  * forbids ends at once, what it allows begins at once.  Nothing is sent any
@@ -211,6 +217,7 @@ typedef struct AutoConvergeSample {
     uint64_t remaining_bytes; /* R: pages dirty at the end x page size */
     uint64_t other_bytes;     /* pending at the end, and not RAM */
     uint64_t zero_bytes;      /* of S, those of zero pages */
+    bool partial;             /* a look: the pass was not over yet */
 } AutoConvergeSample;
 
 #define AUTO_CONVERGE_NEVER UINT64_MAX
@@ -224,6 +231,7 @@ typedef struct AutoConvergeDecision {
     bool post_copy;                /* start post-copy now */
     uint64_t dirty_rate_bps;       /* U / T, bytes per second */
     uint64_t transfer_rate_bps;    /* S / T, bytes per second */
+    unsigned look_ms;              /* look at the next pass then; 0: do not */
     uint64_t predicted_downtime_ms; /* a stop made now, R / B; or _NEVER */
     uint64_t predicted_time_ms;    /* until completion, or _NEVER */
 } AutoConvergeDecision;
@@ -255,6 +263,7 @@ typedef struct AutoConvergeState {
     double slow_s;            /* of that, with a slow link, without a break */
     double fastest_bps;       /* the highest B so far, without zero pages */
     unsigned bad_windows;     /* in WATCH, in a row */
+    AutoConvergeSample so_far; /* the sum of the looks at this pass */
 } AutoConvergeState;
 
 /* Start of a migration: WATCH, unthrottled, nothing measured. */

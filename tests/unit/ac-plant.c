@@ -206,12 +206,12 @@ static void run_guest(AcPlant *plant, AcPass *pass, double slice_s,
 }
 
 static void drain(AcPlant *plant, AcPass *pass, double until_bytes,
-                  const AcActuator *actuator)
+                  double until_s, const AcActuator *actuator)
 {
-    while (plant->remaining_bytes > until_bytes) {
+    while (plant->remaining_bytes > until_bytes && plant->now_s < until_s) {
         double bps = ac_plant_drain_bps(plant);
         double slice_s = (plant->remaining_bytes - until_bytes) / bps;
-        double limit_s = next_change(plant) - plant->now_s;
+        double limit_s = fmin(next_change(plant), until_s) - plant->now_s;
         bool whole = slice_s <= limit_s;
         double bytes;
 
@@ -253,7 +253,7 @@ static double measured_share(const AcPlant *plant)
            jitter_at(plant->link->seed, plant->now_s * 1000);
 }
 
-AcPass ac_plant_pass(AcPlant *plant, const AcActuator *actuator)
+AcPass ac_plant_pass(AcPlant *plant, const AcActuator *actuator, double most_s)
 {
     AcPass pass = { 0 };
     AcActuator leaky = *actuator;
@@ -265,7 +265,8 @@ AcPass ac_plant_pass(AcPlant *plant, const AcActuator *actuator)
     if (leaky.run_share < 1) {
         leaky.run_share = fmin(1, leaky.run_share + plant->guest->leak);
     }
-    drain(plant, &pass, fmax(left, 0), &leaky);
+    drain(plant, &pass, fmax(left, 0), plant->now_s + most_s, &leaky);
+    pass.partial = plant->remaining_bytes > fmax(left, 0);
     plant->bulk_done = true;
     pass.dirty_bytes = collect_dirty(plant);
     plant->remaining_bytes += pass.dirty_bytes;

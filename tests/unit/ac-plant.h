@@ -114,11 +114,13 @@ typedef struct AcPass {
     double drained_bytes;
     double wire_bytes;
     double zero_bytes;    /* drained, of zero pages */
+    bool partial;         /* the sync came before the pass was over */
 } AcPass;
 
 void ac_plant_init(AcPlant *plant, const AcGuest *guest, const AcLink *link,
                    double downtime_s);
-AcPass ac_plant_pass(AcPlant *plant, const AcActuator *actuator);
+/* ... and comes after @most_s, even if the pass is not over then. */
+AcPass ac_plant_pass(AcPlant *plant, const AcActuator *actuator, double most_s);
 
 /* Bytes of guest pages per second that the link carries now. */
 double ac_plant_drain_bps(const AcPlant *plant);

@@ -66,6 +66,7 @@ static AutoConvergeSample sample_from_window(const AcPass *sum,
         .drained_bytes = sum->drained_bytes,
         .remaining_bytes = plant->remaining_bytes,
         .zero_bytes = sum->zero_bytes,
+        .partial = sum->partial,
     };
 }
 
@@ -77,6 +78,7 @@ static void add_pass(AcPass *sum, const AcPass *pass)
     sum->drained_bytes += pass->drained_bytes;
     sum->wire_bytes += pass->wire_bytes;
     sum->zero_bytes += pass->zero_bytes;
+    sum->partial = pass->partial;
 }
 
 /* The counter has the actuator that it had in QEMU. */
@@ -106,6 +108,13 @@ static void finish(AcResult *result, AcPlant *plant, AcOutcome outcome)
     }
     result->after_bulk_s = plant->now_s - result->bulk_s + result->downtime_s;
     result->lost_s = plant->lost_s + result->downtime_s;
+}
+
+/* So soon does the controller want to look at what a pass does. */
+static double look_s(const AutoConvergeDecision *decision, const AcPass *sum)
+{
+    return decision->look_ms ? decision->look_ms / 1e3 - sum->elapsed_s :
+           INFINITY;
 }
 
 static void decide(const AcRun *run, const AutoConvergeConfig *config,
@@ -146,7 +155,8 @@ AcResult ac_run(const AcRun *run, const AutoConvergeConfig *config,
     auto_converge_init(&policy);
     ac_plant_init(&plant, guest, link, config->downtime_limit_ms / 1e3);
     while (trace.window <= AC_WINDOWS_MAX) {
-        AcPass pass = ac_plant_pass(&plant, &actuator);
+        AcPass pass = ac_plant_pass(&plant, &actuator,
+                                    look_s(&trace.decision, &sum));
 
         add_pass(&sum, &pass);
         result.bulk_s = result.bulk_s > 0 ? result.bulk_s : plant.now_s;
@@ -158,7 +168,8 @@ AcResult ac_run(const AcRun *run, const AutoConvergeConfig *config,
                 run->trace(&trace, run->opaque);
             }
             sum = (AcPass) { 0 };
-            result.windows = trace.window++;
+            result.windows += !trace.sample.partial && trace.window > 0;
+            trace.window++;
         } else if (run->kind == AC_KIND_CONSTANT) {
             trace.decision.throttle_permille = run->constant_permille;
         }
@@ -193,7 +204,7 @@ AcResult ac_run_stop(const AutoConvergeConfig *config, const AcGuest *guest,
     AcPlant plant;
 
     ac_plant_init(&plant, guest, link, config->downtime_limit_ms / 1e3);
-    ac_plant_pass(&plant, &none);
+    ac_plant_pass(&plant, &none, INFINITY);
     result.bulk_s = plant.now_s;
     finish(&result, &plant, AC_OUTCOME_STOPPED);
     return result;

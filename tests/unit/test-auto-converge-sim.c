@@ -67,7 +67,7 @@ static double lost_share(AcGuest guest, AcActuator actuator)
     AcPlant plant;
 
     ac_plant_init(&plant, &guest, &link, 0.3);
-    ac_plant_pass(&plant, &actuator);
+    ac_plant_pass(&plant, &actuator, INFINITY);
     return plant.lost_s / plant.now_s;
 }
 
@@ -446,14 +446,14 @@ static void test_bars(void)
     g_assert_cmpuint(sum.guests, >=, 400);
     g_assert_cmpuint(sum.adaptive_endless, ==, 0);
     g_assert_cmpuint(sum.counter_endless * 10, >=, sum.guests);  /* [112] */
-    g_assert_cmpfloat(sum.time_to_counter.median, <=, 0.25);     /* [0.19] */
-    g_assert_cmpfloat(sum.lost_to_counter.median, <=, 0.40);     /* [0.25] */
+    g_assert_cmpfloat(sum.time_to_counter.median, <=, 0.25);     /* [0.18] */
+    g_assert_cmpfloat(sum.lost_to_counter.median, <=, 0.40);     /* [0.24] */
     g_assert_cmpfloat(sum.lost_to_counter.p95, <=, 1.25);        /* [1.11] */
     g_assert_cmpfloat(sum.lost_to_counter.max, <=, 2.0);         /* [1.47] */
-    g_assert_cmpfloat(sum.lost_to_oracle.median, <=, 1.15);      /* [0.99] */
-    g_assert_cmpfloat(sum.lost_to_oracle.p90, <=, 2.0);          /* [1.80] */
-    g_assert_cmpfloat(sum.windows_to_stop.median, <=, 5);        /* [3] */
-    g_assert_cmpfloat(sum.windows_to_stop.max, <=, 10);          /* [7] */
+    g_assert_cmpfloat(sum.lost_to_oracle.median, <=, 1.0);       /* [0.95] */
+    g_assert_cmpfloat(sum.lost_to_oracle.p90, <=, 1.55);         /* [1.54] */
+    g_assert_cmpfloat(sum.windows_to_stop.median, <=, 5);        /* [2] */
+    g_assert_cmpfloat(sum.windows_to_stop.max, <=, 10);          /* [4] */
     g_assert_cmpuint(sum.calm_touched * 100, <=,
                      sum.classes[AC_CLASS_CALM]);                /* [0] */
     g_assert_cmpfloat(sum.prediction_error_max, <=, 0.25);       /* [0.003] */

@@ -192,6 +192,7 @@ static void test_total(void)
                 .remaining_bytes = random_value(&seed),
                 .other_bytes = random_value(&seed),
                 .zero_bytes = random_value(&seed),
+                .partial = next_random(&seed) % 2,
             };
 
             assert_sane(&state, &config,
@@ -814,6 +815,66 @@ static void test_ceiling_then_fallback(void)
     g_assert_true(d.switchover);
     auto_converge_init(&state);
     g_assert_cmpint(state.last.phase, ==, AUTO_CONVERGE_PHASE_WATCH);
+}
+
+/*
+ * A look at the ceiling: a fifth of the 640 MiB was sent, and what of it is
+ * dirty again only gets more.  Above 0.6, which the whole pass would be judged
+ * by, that is enough; what is less is told by the next look, or the whole pass.
+ */
+static void test_ceiling_look(void)
+{
+    AutoConvergeState state;
+    AutoConvergeConfig config = defaults;
+    AutoConvergeSample part = window(1500, 15, 100, 150, 600);
+    AutoConvergeDecision d;
+    int i;
+
+    part.partial = true;
+    d = reach_ceiling(&state, &defaults);
+    g_assert_cmpuint(d.look_ms, ==, 1281);
+    d = step(&state, &defaults, part);
+    g_assert_true(d.switchover);
+    g_assert_cmpuint(d.predicted_downtime_ms, ==, 6000);
+    g_assert_cmpuint(d.look_ms, ==, 0);
+
+    /* 85 of 150, four times, and the rest: as one window */
+    reach_ceiling(&state, &defaults);
+    part.dirty_bytes = 85 * MIB;
+    for (i = 0; i < 4; i++) {
+        d = step(&state, &defaults, part);
+        g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+        g_assert_cmpuint(d.look_ms, ==, i < 3 ? 1281 : 1050);
+    }
+    d = step(&state, &defaults, window(1400, 14, 20, 140, 360));
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_HOLD);
+    g_assert_cmpuint(d.transfer_rate_bps, ==, 100 * MIB);
+    g_assert_cmpuint(d.dirty_rate_bps, ==, 360 * MIB * 10 / 74 + 1);
+
+    /* Too little was sent: 127 of 128 MiB */
+    reach_ceiling(&state, &defaults);
+    part = window(1270, 12, 127, 127, 600);
+    part.partial = true;
+    d = step(&state, &defaults, part);
+    g_assert_false(d.switchover);
+
+    /* Where there is nothing to fall back to, nobody looks. */
+    config.fallback = AUTO_CONVERGE_FALLBACK_NONE;
+    d = reach_ceiling(&state, &config);
+    g_assert_cmpuint(d.look_ms, ==, 0);
+    part.drained_bytes = 150 * MIB;
+    part.dirty_bytes = 150 * MIB;
+    d = step(&state, &config, part);
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+
+    /* What fits by then is completed. */
+    reach_ceiling(&state, &defaults);
+    part.remaining_bytes = 20 * MIB;
+    part.drained_bytes = 630 * MIB;
+    d = step(&state, &defaults, part);
+    g_assert_true(d.complete);
+    g_assert_false(d.switchover);
 }
 
 /* A ceiling that was not held for a whole window is not judged. */
@@ -1447,6 +1508,7 @@ static void add_ceiling_tests(void)
 {
     g_test_add_func("/auto-converge/ceiling/then-fallback",
                     test_ceiling_then_fallback);
+    g_test_add_func("/auto-converge/ceiling/look", test_ceiling_look);
     g_test_add_func("/auto-converge/ceiling/whole-window",
                     test_ceiling_whole_window);
     g_test_add_func("/auto-converge/ceiling/converges",

@@ -691,6 +691,27 @@ static void test_lease(void)
     end(&t);
 }
 
+/*
+ * At the ceiling it is in vain: that is seen in the pass, which takes 4 s, and
+ * not after it.
+ */
+static void test_look(void)
+{
+    StopTest t = prepare(GUEST_BUSY);
+    QDict *info;
+    int64_t windows;
+
+    begin(&t, LINK_BYTES_PER_S);
+    info = wait_event(t.from.qts, "phase", "ceiling");
+    windows = qdict_get_int(info, "windows");
+    qobject_unref(info);
+    info = wait_event(t.from.qts, "phase", "fallback");
+    g_assert_cmpint(qdict_get_int(info, "windows"), ==, windows);
+    qobject_unref(info);
+    assert_arrived(&t);
+    end(&t);
+}
+
 static void wait_windows(QTestState *qts, int64_t windows)
 {
     QDict *info = query_auto_converge(qts);
@@ -1093,6 +1114,7 @@ void auto_converge_add_stop_tests(void)
                         test_unwanted);
     qtest_add_data_func("/auto-converge/stop/unwanted/bound", "bound",
                         test_unwanted);
+    qtest_add_func("/auto-converge/stop/look", test_look);
     qtest_add_func("/auto-converge/watch/slow-link", test_slow_link);
     qtest_add_func("/auto-converge/watch/burst", test_burst);
     qtest_add_func("/auto-converge/deadline/far", test_deadline_far);

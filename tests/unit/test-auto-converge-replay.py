@@ -56,14 +56,32 @@ class Replay(unittest.TestCase):
         self.assertEqual(one, other)
 
     def test_fallback(self):
-        done = run(line(BULK) + line(FLAT) + line(FLAT))
+        done = run(line(BULK) + line(FLAT) * 3)
         self.assertEqual([words.split()[3] for words in
                           done.stdout.splitlines()],
-                         ['action=continue'] * 2 + ['action=switchover'])
+                         ['action=continue'] * 3 + ['action=switchover'])
         self.assertIn('predicted_downtime_ms=6400 ', done.stdout)
 
+    def test_look(self):
+        part = (1_280_000_000, 12_800_000, 128_000_000, 128_000_000,
+                640_000_000)
+        done = run(line(BULK) + line(FLAT) * 2
+                   + line(part).replace('\n', ' partial=1\n'))
+        self.assertTrue(done.stdout.splitlines()[-1].startswith(
+            'phase=fallback reason=stop-and-copy '), done.stdout)
+
+    def test_complete(self):
+        done = run(line(CALM) + line((10_000_000_000, 0, 1, 1_000, 1)))
+        self.assertIn('action=complete ', done.stdout.splitlines()[-1])
+
+    def test_deadline(self):
+        done = run(line(BULK).replace('\n', ' since_start_ns=20000000000\n'),
+                   '--config', 'cpu-throttle-deadline=27')
+        self.assertIn('reason=deadline ', done.stdout)
+        self.assertIn('action=switchover ', done.stdout)
+
     def test_never(self):
-        done = run(line(BULK) + line(FLAT) + line(FLAT),
+        done = run(line(BULK) + line(FLAT) * 3,
                    '--config', 'cpu-throttle-fallback=none')
         self.assertEqual(done.stdout.split()[-1],
                          f'predicted_time_ms={2 ** 64 - 1}')
@@ -83,7 +101,8 @@ class Replay(unittest.TestCase):
                      'cpu-throttle-initial=', 'cpu-throttle-tailslow=1',
                      'cpu-throttle-fallback=stop', 'nothing=1',
                      'max-cpu-throttle', 'downtime-limit=2000001',
-                     'cpu-throttle-fallback-downtime=-1'):
+                     'cpu-throttle-fallback-downtime=-1',
+                     'cpu-throttle-deadline=4294967296'):
             done = run(line(CALM), '--config', pair)
             with self.subTest(pair=pair):
                 self.assertEqual(done.returncode, 2)

@@ -257,11 +257,16 @@ static void begin(StopTest *t, int bytes_per_s)
                              " 'arguments': { 'uri': %s } }", uri);
 }
 
-/* The guest is stopped, over a link of so many bytes per second from now. */
+/*
+ * The guest is stopped, over a link of so many bytes per second from now.  It is
+ * slow before that already, so that a test that comes late still sees the stop.
+ */
 static void begin_stop(StopTest *t, const char *workload, int bytes_per_s)
 {
     *t = prepare(workload);
     begin(t, FAST_BYTES_PER_S);
+    pass_event(t->from.qts, "phase", "ceiling");
+    relay_set(&t->relay, SLOW_BYTES_PER_S);
     pass_event(t->from.qts, "phase", "fallback");
     relay_set(&t->relay, bytes_per_s);
     while (is_running(t->from.qts)) {

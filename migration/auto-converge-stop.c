@@ -45,6 +45,7 @@
 
 typedef enum StopPhase {
     STOP_NONE,
+    STOP_BEGINNING,
     STOP_HELD,
     STOP_COMPLETING,
     STOP_FINAL,
@@ -53,6 +54,7 @@ typedef enum StopPhase {
 /* All of it is changed with the BQL held; the migration thread reads @phase. */
 static struct {
     StopPhase phase;
+    bool yields;             /* the user stopped the guest as it began */
     int64_t began_ms;        /* by QEMU_CLOCK_REALTIME */
     int ret;                 /* of stopping the vCPUs */
     QEMUTimer *watch;
@@ -114,7 +116,9 @@ void auto_converge_stop_give_back(void)
 
 void auto_converge_stop_yield(void)
 {
-    if (auto_converge_stop_is_held()) {
+    if (stop.phase == STOP_BEGINNING) {
+        stop.yields = true;
+    } else if (auto_converge_stop_is_held()) {
         forget_stop();
         runstate_set(RUN_STATE_PAUSED);
     }
@@ -199,7 +203,8 @@ void auto_converge_stop_reset(void)
 
 /*
  * Stop the guest.  To stop the vCPUs is to wait for them, without the BQL: the
- * migration may have been cancelled meanwhile, or the stop be unwanted.
+ * migration may have been cancelled meanwhile, or the stop be unwanted, or the
+ * user have stopped the guest.
  */
 static void begin_stop(MigrationState *s)
 {
@@ -208,12 +213,16 @@ static void begin_stop(MigrationState *s)
         auto_converge_control_stop_wanted()) {
         stop.began_ms = now_ms();
         stop.progress_ms = stop.began_ms;
+        stop.yields = false;
+        set_phase(STOP_BEGINNING);
         stop.ret = migration_stop_vm(s, RUN_STATE_FINISH_MIGRATE);
         cpu_throttle_set_permille(0);
         pending_before_bytes = UINT64_MAX;
         set_phase(STOP_HELD);
-        if (s->state != MIGRATION_STATUS_ACTIVE ||
-            !auto_converge_control_stop_wanted()) {
+        if (stop.yields) {
+            auto_converge_stop_yield();
+        } else if (s->state != MIGRATION_STATUS_ACTIVE ||
+                   !auto_converge_control_stop_wanted()) {
             give_back();
         }
     }

@@ -34,7 +34,9 @@
  *      |                                                v  about to be sent
  *      +--------- the migration has ended ----------- FINAL
  *
- * All transitions are made with the BQL held.  Only in HELD is the guest given
+ * All transitions are made with the BQL held.  On the way to HELD the vCPUs are
+ * waited for without it: that is BEGINNING, and who cancels or stops the guest
+ * then gets his way as soon as it is HELD.  Only in HELD is the guest given
  * back by what is here; from COMPLETING on, migration.c does it when it fails.
  * In FINAL a cancel is refused: the destination may run the guest as soon as
  * it has got the last byte, and does not ask.

@@ -536,29 +536,32 @@ static void test_unwanted(const void *opaque)
     cancel_and_end(&t);
 }
 
+/* ... and not running meanwhile */
+static void wait_paused(QTestState *qts)
+{
+    bool paused;
+
+    do {
+        QDict *status = query(qts, "query-status");
+
+        paused = !strcmp(qdict_get_str(status, "status"), "paused");
+        g_assert_false(qdict_get_bool(status, "running"));
+        qobject_unref(status);
+        g_usleep(10 * 1000);
+    } while (!paused);
+}
+
 /* The user stops a guest that is stopped: it arrives, and stays, paused. */
 static void test_user_stop(void)
 {
     StopTest t;
-    QDict *status;
 
     begin_stop(&t, GUEST_BUSY, SLOW_BYTES_PER_S);
     expect_success(t.from.qts, "stop");
-    status = query(t.from.qts, "query-status");
-    g_assert_cmpstr(qdict_get_str(status, "status"), ==, "paused");
-    qobject_unref(status);
+    wait_paused(t.from.qts);
     relay_set(&t.relay, FAST_BYTES_PER_S);
     wait_status(t.from.qts, "completed");
-    do {
-        status = query(t.to.qts, "query-status");
-        if (!strcmp(qdict_get_str(status, "status"), "paused")) {
-            break;
-        }
-        g_assert_false(qdict_get_bool(status, "running"));
-        qobject_unref(status);
-        g_usleep(10 * 1000);
-    } while (true);
-    qobject_unref(status);
+    wait_paused(t.to.qts);
     expect_success(t.to.qts, "cont");
     guest_verify(&t.to);
     end(&t);

@@ -39,7 +39,7 @@ static bool stop_wanted;
 static bool rest_fits;   /* ... as of the window that has just ended */
 static unsigned look_ms; /* after the last window or look; 0: after the pass */
 
-/* Of the migration thread: a look is being taken; when the last one was */
+/* Of the migration thread: a look is taken; when the last one, or window, was */
 static bool looking;
 static int64_t looked_ms;
 
@@ -281,6 +281,7 @@ bool auto_converge_control_look_is_due(int64_t cost_ms)
 void auto_converge_control_look(bool begins)
 {
     looking = begins;
+    looked_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
 }
 
 uint64_t auto_converge_control_stop_limit_ms(void)

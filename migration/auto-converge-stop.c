@@ -180,6 +180,7 @@ static void watch_tick(void *opaque)
 
 void auto_converge_stop_watch(void)
 {
+    sync_took_ms = 0;
     if (!stop.watch) {
         stop.watch = timer_new_ms(QEMU_CLOCK_REALTIME, watch_tick, NULL);
     }

@@ -89,7 +89,7 @@
  * one more such window, one at the ceiling, and then a stop; and it is stopped,
  * throttled or not, when after one more window a stop would be too late.  A
  * window dirties no more than the one before, or in proportion where it is
- * longer.  A deadline that a stop cannot meet is ignored.
+ * longer.  A deadline that a stop cannot meet only ends the waiting.
  *
  * A throttle that was shown to be in vain only costs the guest.  So it is let
  * go, and held again only with a reason: a parameter changed; the guest

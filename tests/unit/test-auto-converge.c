@@ -440,7 +440,7 @@ static void test_deadline(void)
         { 40, AUTO_CONVERGE_PHASE_CEILING, AUTO_CONVERGE_REASON_FUTILE },
         { 39, AUTO_CONVERGE_PHASE_FALLBACK, AUTO_CONVERGE_REASON_DEADLINE },
         { 33, AUTO_CONVERGE_PHASE_FALLBACK, AUTO_CONVERGE_REASON_DEADLINE },
-        /* Too late: as if there was none, but without any waiting */
+        /* Too late: as if there was none, but for the waiting */
         { 32, AUTO_CONVERGE_PHASE_CEILING, AUTO_CONVERGE_REASON_FUTILE },
     };
     AutoConvergeSample bad = window(6400, 6400, 640, 640, 640);

@@ -39,7 +39,7 @@ static bool stop_wanted;
 static bool rest_fits;   /* ... as of the window that has just ended */
 static unsigned look_ms; /* after the last window or look; 0: after the pass */
 
-/* Of the migration thread: a look is taken; when the last one, or window, was */
+/* Of the migration thread: is a look taken; when was the last, or a window? */
 static bool looking;
 static int64_t looked_ms;
 

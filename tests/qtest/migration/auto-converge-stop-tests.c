@@ -258,8 +258,8 @@ static void begin(StopTest *t, int bytes_per_s)
 }
 
 /*
- * The guest is stopped, over a link of so many bytes per second from now.  It is
- * slow before that already, so that a test that comes late still sees the stop.
+ * The guest is stopped, over a link of so many bytes per second from now.  That
+ * is slow before already, so that a test that comes late still sees the stop.
  */
 static void begin_stop(StopTest *t, const char *workload, int bytes_per_s)
 {

@@ -141,7 +141,8 @@ static void control_obey(const AutoConvergeDecision *before,
                                    now->throttle_permille);
     qatomic_set(&stop_wanted, now->switchover);
     qatomic_set(&rest_fits, now->complete);
-    qatomic_set(&look_ms, now->phase == AUTO_CONVERGE_PHASE_CEILING ?
+    qatomic_set(&look_ms, now->phase == AUTO_CONVERGE_PHASE_THROTTLE ||
+                          now->phase == AUTO_CONVERGE_PHASE_CEILING ?
                           now->look_ms : 0);
     if (now->post_copy && !before->post_copy) {
         /* It has the capability, see control_fallback() */

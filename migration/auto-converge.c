@@ -139,7 +139,7 @@
 #define CEILING_PATIENCE_WINDOWS 1.5
 
 /*
- * A look at the ceiling comes when such a part of what was left has been sent,
+ * A look at a throttle comes when such a part of what was left has been sent,
  * and again after as much more: each costs a sync.  With 0.125 the guests of
  * the grid lose as much; with 1, which is none, a hopeless one loses a whole
  * stop by the ceiling, and all of them a tenth more.
@@ -774,6 +774,13 @@ static void resume(AutoConvergeState *state, AutoConvergeDecision *next,
     state->leased_permille = 0;
 }
 
+/* Is there a throttle to look at?  A fallback has none, whatever it had. */
+static bool is_throttled(const AutoConvergeDecision *decision)
+{
+    return decision->phase == AUTO_CONVERGE_PHASE_THROTTLE ||
+           decision->phase == AUTO_CONVERGE_PHASE_CEILING;
+}
+
 /* Windows that follow one another are one. */
 static AutoConvergeSample add_samples(const AutoConvergeSample *a,
                                       const AutoConvergeSample *b)
@@ -786,33 +793,6 @@ static AutoConvergeSample add_samples(const AutoConvergeSample *a,
     sum.drained_bytes += a->drained_bytes;
     sum.zero_bytes += a->zero_bytes;
     return sum;
-}
-
-/*
- * A look at a pass at the ceiling.  The longer ago a page was sent, the
- * likelier it is dirty again, so the ratio only grows until the pass is over:
- * what would be in vain then is in vain now.  The rest the whole pass tells.
- */
-static void take_look(AutoConvergeState *state, AutoConvergeDecision *next,
-                      const Window *win, const Limits *lim)
-{
-    bool enough = win->drained_bytes >= LOOK_PART * state->remaining_bytes;
-    bool in_vain = win->ratio > CEILING_PATIENCE_WINDOWS /
-                                (1 + CEILING_PATIENCE_WINDOWS);
-
-    state->stop_bytes = win->stop_bytes;
-    state->drain_bps = win->drain_bps;
-    set_throttle(next, lim, next->throttle_permille, next->reason);
-    next->complete = fits_downtime(win, lim);
-    if (next->complete || !can_fall_back(state, lim)) {
-        return;
-    }
-    if (deadline_is_now(win)) {
-        fall_back(next, lim);
-        next->reason = AUTO_CONVERGE_REASON_DEADLINE;
-    } else if (enough && in_vain) {
-        fall_back(next, lim);
-    }
 }
 
 static void take_window(AutoConvergeState *state, AutoConvergeDecision *next,
@@ -846,6 +826,62 @@ static void take_window(AutoConvergeState *state, AutoConvergeDecision *next,
     }
 }
 
+/* The whole window, when it goes on as it began: its ratio is the least. */
+static Window extrapolate(const AutoConvergeState *state, const Window *part)
+{
+    double factor = state->remaining_bytes / part->drained_bytes;
+    Window win = *part;
+
+    win.elapsed_s *= factor;
+    win.drained_bytes *= factor;
+    win.sunk_bytes *= factor;
+    win.pass_s *= factor;
+    win.pass_run_s *= factor;
+    win.pass_dirty_bytes *= factor;
+    return win;
+}
+
+/*
+ * A look at a pass of a throttled guest.  The longer ago a page was sent, the
+ * likelier it is dirty again, so the ratio only grows until the pass is over:
+ * what would be in vain then is in vain now.  The rest the whole pass tells.
+ * False when it is to go on.
+ */
+static bool take_look(AutoConvergeState *state, AutoConvergeDecision *next,
+                      const Window *win, const Limits *lim)
+{
+    bool enough = win->drained_bytes >= LOOK_PART * state->remaining_bytes;
+    bool in_vain = win->ratio > CEILING_PATIENCE_WINDOWS /
+                                (1 + CEILING_PATIENCE_WINDOWS);
+    Window whole;
+
+    state->stop_bytes = win->stop_bytes;
+    state->drain_bps = win->drain_bps;
+    set_throttle(next, lim, next->throttle_permille, next->reason);
+    next->complete = fits_downtime(win, lim);
+    if (next->complete) {
+        return false;
+    }
+    if (deadline_is_now(win) && can_fall_back(state, lim)) {
+        fall_back(next, lim);
+        next->reason = AUTO_CONVERGE_REASON_DEADLINE;
+        return true;
+    }
+    if (!enough || !in_vain) {
+        return false;
+    }
+    if (next->phase == AUTO_CONVERGE_PHASE_THROTTLE) {
+        whole = extrapolate(state, win);
+        take_window(state, next, &whole, lim);
+        return true;
+    }
+    if (can_fall_back(state, lim)) {
+        fall_back(next, lim);
+        return true;
+    }
+    return false;
+}
+
 /* When to look next?  After a part of the pass, and at last when it is over. */
 static unsigned plan_look_ms(const AutoConvergeState *state,
                              const AutoConvergeDecision *next,
@@ -856,27 +892,28 @@ static unsigned plan_look_ms(const AutoConvergeState *state,
     double left_bytes = partial ? pass_bytes - win->drained_bytes : pass_bytes;
     double bytes = fmin(LOOK_PART * pass_bytes, left_bytes);
 
-    if (next->phase != AUTO_CONVERGE_PHASE_CEILING ||
-        !can_fall_back(state, lim)) {
+    if (!is_throttled(next) || (next->phase == AUTO_CONVERGE_PHASE_CEILING &&
+                                !can_fall_back(state, lim))) {
         return 0;
     }
     return clamp(ceil(bytes / win->drain_bps * MS_PER_S) + 1, LOOK_MIN_MS,
                  INT_MAX);
 }
 
-static void take_sample(AutoConvergeState *state, AutoConvergeDecision *next,
+/* True when the sample is done with, false when it is to be added to. */
+static bool take_sample(AutoConvergeState *state, AutoConvergeDecision *next,
                         const Limits *lim, const AutoConvergeSample *sample)
 {
     Window win = measure_window(state, lim, sample);
+    bool goes_on = sample->partial && !take_look(state, next, &win, lim);
 
-    if (sample->partial) {
-        take_look(state, next, &win, lim);
-    } else {
+    if (!sample->partial) {
         take_window(state, next, &win, lim);
     }
-    next->look_ms = plan_look_ms(state, next, &win, lim, sample->partial);
+    next->look_ms = plan_look_ms(state, next, &win, lim, goes_on);
     next->predicted_downtime_ms = double_to_u64(stop_length_s(&win) * MS_PER_S);
     next->predicted_time_ms = predict_time_ms(state, &win, lim, next);
+    return !goes_on;
 }
 
 AutoConvergeDecision auto_converge_update(AutoConvergeState *state,
@@ -886,9 +923,10 @@ AutoConvergeDecision auto_converge_update(AutoConvergeState *state,
     const Limits lim = limits_from_config(config);
     AutoConvergeDecision next = state->last;
     AutoConvergeSample sum = add_samples(&state->so_far, sample);
+    bool done = true;
 
     /* Where as much was drained as there was, the pass is over. */
-    sum.partial = sum.partial && next.phase == AUTO_CONVERGE_PHASE_CEILING &&
+    sum.partial = sum.partial && is_throttled(&next) &&
                   sum.drained_bytes < state->remaining_bytes;
     next.dirty_rate_bps = bytes_to_bps(sum.dirty_bytes, sum.elapsed_ns);
     next.transfer_rate_bps = bytes_to_bps(sum.drained_bytes, sum.elapsed_ns);
@@ -897,13 +935,13 @@ AutoConvergeDecision auto_converge_update(AutoConvergeState *state,
     next.complete = false;
 
     if (sample_is_usable(&sum)) {
-        take_sample(state, &next, &lim, &sum);
+        done = take_sample(state, &next, &lim, &sum);
     } else if (next.phase != AUTO_CONVERGE_PHASE_FALLBACK &&
                next.phase != AUTO_CONVERGE_PHASE_LET_GO) {
         set_throttle(&next, &lim, next.throttle_permille,
                      AUTO_CONVERGE_REASON_REJECTED);
     }
-    state->so_far = sum.partial ? sum : (AutoConvergeSample) { 0 };
+    state->so_far = done ? (AutoConvergeSample) { 0 } : sum;
     state->last = next;
     state->last.complete = false; /* what it is only now */
     return next;

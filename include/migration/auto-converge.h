@@ -65,11 +65,12 @@
  *                         R / B exceeds its bound; else let the guest go
  *     good, throttled     it rises by target / ratio, at most by 2
  *
- * At the ceiling every second is lost if it is in vain, so where there is a
- * fallback the window is looked at before it is over, each time that a fifth of
- * it was drained.  The longer ago a page was sent, the likelier it is dirty
- * again: the ratio so far is the least that the whole window can have, so what
- * is in vain by then is in vain.  Looks that say nothing add up to the window.
+ * Every second of a throttle is lost if it is in vain.  So the window of a
+ * throttled guest is looked at before it is over, each time that a fifth of it
+ * was drained; at the ceiling, where there is a fallback.  The longer ago a
+ * page was sent, the likelier it is dirty again: the ratio so far is the least
+ * that the whole window can have, and what is in vain by then is in vain.
+ * Looks that say nothing add up to the window.
  *
  * What a stop has to copy is R and what is pending beside RAM, so wherever the
  * length of a stop is meant, R is the sum of both.

@@ -877,6 +877,34 @@ static void test_ceiling_look(void)
     g_assert_false(d.switchover);
 }
 
+/*
+ * A throttle that is not enough is seen in the first fifth of its window: of
+ * 500 MiB 400 are dirty again.  It becomes firmer as if that was the whole:
+ * U was 2500 and is 2000 for a quarter of the run time.
+ */
+static void test_throttle_look(void)
+{
+    AutoConvergeState state;
+    AutoConvergeSample part = window(5000, 500, 400, 500, 2400);
+    AutoConvergeDecision d;
+
+    part.partial = true;
+    init_from_garbage(&state);
+    d = step(&state, &defaults, window(10000, 10000, 2500, 1000, 2500));
+    g_assert_cmpuint(d.throttle_permille, ==, 900);
+    g_assert_cmpuint(d.look_ms, ==, 5001);
+    d = step(&state, &defaults, part);
+    g_assert_cmpuint(d.throttle_permille, >, 900);
+
+    /* At half of it, nothing can be said yet. */
+    init_from_garbage(&state);
+    step(&state, &defaults, window(10000, 10000, 2500, 1000, 2500));
+    part.dirty_bytes = 250 * MIB;
+    d = step(&state, &defaults, part);
+    g_assert_cmpuint(d.throttle_permille, ==, 900);
+    g_assert_cmpuint(d.look_ms, ==, 5001);
+}
+
 /* A ceiling that was not held for a whole window is not judged. */
 static void test_ceiling_whole_window(void)
 {
@@ -1509,6 +1537,7 @@ static void add_ceiling_tests(void)
     g_test_add_func("/auto-converge/ceiling/then-fallback",
                     test_ceiling_then_fallback);
     g_test_add_func("/auto-converge/ceiling/look", test_ceiling_look);
+    g_test_add_func("/auto-converge/law/look", test_throttle_look);
     g_test_add_func("/auto-converge/ceiling/whole-window",
                     test_ceiling_whole_window);
     g_test_add_func("/auto-converge/ceiling/converges",

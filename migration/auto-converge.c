@@ -72,6 +72,13 @@
 #define PATIENCE_BULKS 3.0
 
 /*
+ * The same at the ceiling, where every window is lost.  With 1.5 a constant
+ * ratio of 0.6 is waited for; it then takes 2.5 times as long as the stop.
+ * Breaks: /auto-converge/ceiling/converges
+ */
+#define CEILING_PATIENCE_WINDOWS 1.5
+
+/*
  * Whatever the threshold, a window is bad above this ratio, the one that
  * patience waits for: with more, R hardly sinks or does not sink at all, and a
  * guest whose hot set is saturated is as often measured just below 1 as above.
@@ -124,19 +131,12 @@
  * With a deadline, a throttle begins when the time left is for so many times
  * what a stop then takes: a window at the ceiling, in case that is in vain, and
  * the stop.
- * Breaks: /auto-converge/grid/deadline
+ * Breaks: /auto-converge/law/deadline
  */
 #define DEADLINE_STOPS 2.0
 
 /* Short passes are gathered until so much time has passed. */
 #define WINDOW_MIN_S 1.0
-
-/*
- * The same at the ceiling, where every window is lost.  With 1.5 a constant
- * ratio of 0.6 is waited for; it then takes 2.5 times as long as the stop.
- * Breaks: /auto-converge/ceiling/converges
- */
-#define CEILING_PATIENCE_WINDOWS 1.5
 
 /*
  * A look at a throttle comes when such a part of what was left has been sent,
@@ -605,6 +605,23 @@ static bool deadline_is_now(const Window *win)
     return deadline_is_real(win) && after_window_s(win, 1) > win->left_s;
 }
 
+/*
+ * Now or never: true, and a fallback, unless none is allowed.  A stop that was
+ * ended is not made again before its wait is over, deadline or not.
+ */
+static bool meet_deadline(const AutoConvergeState *state,
+                          AutoConvergeDecision *next, const Window *win,
+                          const Limits *lim)
+{
+    if (!deadline_is_now(win) || state->stop_barred ||
+        !can_fall_back(state, lim)) {
+        return false;
+    }
+    fall_back(next, lim);
+    next->reason = AUTO_CONVERGE_REASON_DEADLINE;
+    return true;
+}
+
 /* Bad, and not throttled, with a deadline: is there time to look on? */
 static bool deadline_is_far(const Window *win)
 {
@@ -613,12 +630,16 @@ static bool deadline_is_far(const Window *win)
             after_window_s(win, DEADLINE_STOPS) <= win->left_s);
 }
 
+/* Was WATCH shorter than a bulk pass, since the first? */
+static bool may_wait(const AutoConvergeState *state)
+{
+    return state->free_s < 2 * state->bulk_s;
+}
+
 /* Bad, and not throttled: a throttle can wait for as long as that may help. */
 static void watch(AutoConvergeState *state, AutoConvergeDecision *next,
                   const Window *win, const Limits *lim)
 {
-    /* Since the bulk pass, the window included */
-    bool may_wait = state->free_s < 2 * state->bulk_s;
     bool burst = win->run_share * state->free_s > BURST * state->free_run_s;
     AutoConvergeReason reason = AUTO_CONVERGE_REASON_ENGAGE;
 
@@ -630,7 +651,7 @@ static void watch(AutoConvergeState *state, AutoConvergeDecision *next,
         state->slow_s += win->elapsed_s;
     } else if (may_be_patient(state, win, lim)) {
         reason = AUTO_CONVERGE_REASON_PATIENCE;
-    } else if (may_wait && burst) {
+    } else if (burst && may_wait(state)) {
         reason = AUTO_CONVERGE_REASON_BURST;
         state->bad_windows = 0; /* the one in which it ends is bad, too */
     } else if (++state->bad_windows < BAD_WINDOWS && !win->bulk) {
@@ -698,16 +719,16 @@ static void decide(AutoConvergeState *state, AutoConvergeDecision *next,
         return;
     }
     next->complete = fits && !win->bulk;
-    if (!fits && deadline_is_now(win) && can_fall_back(state, lim)) {
-        fall_back(next, lim);
-        next->reason = AUTO_CONVERGE_REASON_DEADLINE;
-    } else if (bad && next->phase == AUTO_CONVERGE_PHASE_LET_GO) {
+    if (!fits && meet_deadline(state, next, win, lim)) {
+        return;
+    }
+    if (bad && next->phase == AUTO_CONVERGE_PHASE_LET_GO) {
         decide_let_go(state, next, win, lim);
     } else if (bad) {
         decide_bad(state, next, win, lim);
     } else {
         state->slow_s = 0;
-        if (state->free_s < 2 * state->bulk_s) {
+        if (may_wait(state)) {
             state->bad_windows = 0;
         }
         decide_good(next, win, lim);
@@ -862,9 +883,7 @@ static bool take_look(AutoConvergeState *state, AutoConvergeDecision *next,
     if (next->complete) {
         return false;
     }
-    if (deadline_is_now(win) && can_fall_back(state, lim)) {
-        fall_back(next, lim);
-        next->reason = AUTO_CONVERGE_REASON_DEADLINE;
+    if (meet_deadline(state, next, win, lim)) {
         return true;
     }
     if (!enough || !in_vain) {

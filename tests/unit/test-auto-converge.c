@@ -460,6 +460,25 @@ static void test_deadline(void)
     }
 }
 
+/* A stop for the deadline that was ended is not made again at once. */
+static void test_deadline_stop_ended(void)
+{
+    AutoConvergeState state;
+    AutoConvergeConfig config = defaults;
+    AutoConvergeSample bad = window(6400, 6400, 640, 640, 640);
+    AutoConvergeDecision d;
+
+    config.deadline_s = 39;
+    bad.since_start_ns = 26400 * MS_TO_NS;
+    begin(&state, 20000, 640);
+    d = step(&state, &config, bad);
+    g_assert_true(d.switchover);
+    auto_converge_stop_ended(&state, AUTO_CONVERGE_REASON_STALLED, S_TO_NS);
+    d = step(&state, &config, bad);
+    g_assert_false(d.switchover);
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_LET_GO);
+}
+
 /* One bad window is none, unless it is the bulk pass; two in a row are. */
 static void test_confirmed(void)
 {
@@ -1505,6 +1524,8 @@ static void add_law_tests(void)
     g_test_add_func("/auto-converge/law/patience-is-short",
                     test_patience_is_short);
     g_test_add_func("/auto-converge/law/deadline", test_deadline);
+    g_test_add_func("/auto-converge/law/deadline-stop-ended",
+                    test_deadline_stop_ended);
     g_test_add_func("/auto-converge/law/confirmed", test_confirmed);
     g_test_add_func("/auto-converge/law/burst", test_burst);
     g_test_add_func("/auto-converge/law/slow-link", test_slow_link);

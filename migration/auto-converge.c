@@ -90,7 +90,7 @@
  * So many bad windows begin a throttle, in a row as long as waiting is allowed:
  * one may be a burst, or a link that fell for a moment.  With 1, 2 and 3, 173,
  * 126 and 107 of 1740 periodic guests that converge unaided are throttled; and
- * the median guest that needs it takes 0.14, 0.19 and 0.25 times as long as
+ * the median guest that needs it takes 0.13, 0.18 and 0.24 times as long as
  * under the counter.
  * Breaks: /auto-converge/law/confirmed
  */

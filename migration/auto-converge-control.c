@@ -10,6 +10,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-commands-migration.h"
 #include "qemu/timer.h"
+#include "exec/target_page.h"
 #include "migration/auto-converge-control.h"
 #include "migration.h"
 #include "ram.h"
@@ -28,6 +29,9 @@
  */
 #define LOOK_COSTS_MAX 20
 
+/* Shorter passes are gathered. */
+#define WINDOW_MIN_MS 1000
+
 /* There is at most one outgoing migration. */
 static AutoConvergeControl control;
 
@@ -36,12 +40,17 @@ static uint64_t other_bytes;
 
 /* For the migration thread, which reads them without the BQL */
 static bool stop_wanted;
-static bool rest_fits;   /* ... as of the window that has just ended */
-static unsigned look_ms; /* after the last window or look; 0: after the pass */
+static bool rest_fits;    /* ... as of the window that has just ended */
+static unsigned look_ms;  /* after the last window or look; 0: after the pass */
+static size_t look_pages; /* ... or when so many became dirty; 0: do not count */
 
 /* Of the migration thread: is a look taken; when was the last, or a window? */
 static bool looking;
 static int64_t looked_ms;
+
+/* Of the migration thread: what was counted since then */
+static unsigned count;
+static AutoConvergeCount counts[AUTO_CONVERGE_COUNTS_MAX];
 
 const AutoConvergeControl *auto_converge_control(void)
 {
@@ -82,6 +91,7 @@ static bool control_load_config(void)
     config.downtime_limit_ms = p->downtime_limit;
     config.switchover_bps = migrate_avail_switchover_bandwidth();
     config.deadline_s = p->cpu_throttle_deadline;
+    config.looks = true;
 
     if (!memcmp(&config, &control.config, sizeof(config))) {
         return false;
@@ -107,6 +117,7 @@ bool auto_converge_control_start(Error **errp)
     qatomic_set(&stop_wanted, false);
     qatomic_set(&rest_fits, false);
     qatomic_set(&look_ms, 0);
+    qatomic_set(&look_pages, 0);
     auto_converge_init(&control.state);
     control.enabled = migrate_auto_converge();
     control.started_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
@@ -141,9 +152,8 @@ static void control_obey(const AutoConvergeDecision *before,
                                    now->throttle_permille);
     qatomic_set(&stop_wanted, now->switchover);
     qatomic_set(&rest_fits, now->complete);
-    qatomic_set(&look_ms, now->phase == AUTO_CONVERGE_PHASE_THROTTLE ||
-                          now->phase == AUTO_CONVERGE_PHASE_CEILING ?
-                          now->look_ms : 0);
+    qatomic_set(&look_ms, now->look_ms);
+    qatomic_set(&look_pages, now->look_bytes / qemu_target_page_size());
     if (now->post_copy && !before->post_copy) {
         /* It has the capability, see control_fallback() */
         qmp_migrate_start_postcopy(&error_abort);
@@ -167,20 +177,29 @@ static bool control_has_windows(void)
            migrate_get_current()->state == MIGRATION_STATUS_ACTIVE;
 }
 
-/* As one word, because a trace event has ten arguments at most */
+/* As one string, because a trace event has ten arguments at most */
 static void trace_decision(const AutoConvergeSample *sample,
                            const AutoConvergeDecision *now)
 {
-    g_autofree char *rest = g_strdup_printf(
-        "zero_bytes=%" PRIu64 " since_start_ns=%" PRIu64 " partial=%d phase=%s "
-        "reason=%s", sample->zero_bytes, sample->since_start_ns,
-        sample->partial, auto_converge_phase_name(now->phase),
-        auto_converge_reason_name(now->reason));
+    g_autoptr(GString) rest = g_string_new(NULL);
+    unsigned i;
 
+    g_string_printf(rest, "zero_bytes=%" PRIu64 " since_start_ns=%" PRIu64
+                    " partial=%d", sample->zero_bytes, sample->since_start_ns,
+                    sample->partial);
+    for (i = 0; i < sample->count; i++) {
+        g_string_append_printf(rest, "%s%" PRIu64 ":%" PRIu64,
+                               i == 0 ? " counts=" : ",",
+                               sample->counts[i].guest_run_ns,
+                               sample->counts[i].dirty_bytes);
+    }
+    g_string_append_printf(rest, " phase=%s reason=%s",
+                           auto_converge_phase_name(now->phase),
+                           auto_converge_reason_name(now->reason));
     trace_auto_converge_decision(sample->elapsed_ns, sample->guest_run_ns,
                                  sample->dirty_bytes, sample->drained_bytes,
                                  sample->remaining_bytes, sample->other_bytes,
-                                 rest, now->throttle_permille,
+                                 rest->str, now->throttle_permille,
                                  now->predicted_downtime_ms,
                                  now->predicted_time_ms);
 }
@@ -193,6 +212,9 @@ void auto_converge_control_window(AutoConvergeSample *sample,
 
     sample->zero_bytes = zero_bytes - control.zero_bytes;
     control.zero_bytes = zero_bytes;
+    sample->count = looking ? count : 0;
+    memcpy(sample->counts, counts, sizeof(counts));
+    count = 0;
 
     if (!control_has_windows()) {
         auto_converge_control_restart_window();
@@ -201,7 +223,7 @@ void auto_converge_control_window(AutoConvergeSample *sample,
     control_load_config();
     looked_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
     sample->partial = looking;
-    sample->other_bytes = qatomic_read(&other_bytes);
+    sample->other_bytes = other_bytes;
     sample->since_start_ns = (looked_ms - control.started_ms) * SCALE_MS;
     now = auto_converge_update(&control.state, &control.config, sample);
     control.windows += !looking;
@@ -271,12 +293,37 @@ bool auto_converge_control_take_fits(void)
     return qatomic_xchg(&rest_fits, false);
 }
 
+int64_t auto_converge_control_window_min_ms(void)
+{
+    return looking ? 0 : WINDOW_MIN_MS;
+}
+
+/* True when as much became dirty as the law wants to know. */
+static bool count_if_due(int64_t elapsed_ms)
+{
+    size_t pages = qatomic_read(&look_pages);
+    uint64_t dirty_pages;
+
+    if (!pages || count == AUTO_CONVERGE_COUNTS_MAX ||
+        elapsed_ms < AUTO_CONVERGE_COUNT_FIRST_MS << count) {
+        return false;
+    }
+    dirty_pages = auto_converge_control_count_dirty();
+    counts[count++] = (AutoConvergeCount) {
+        .guest_run_ns =
+            auto_converge_control_peek_run_ns(elapsed_ms * SCALE_MS),
+        .dirty_bytes = dirty_pages * qemu_target_page_size(),
+    };
+    return dirty_pages >= pages;
+}
+
 bool auto_converge_control_look_is_due(int64_t cost_ms)
 {
     unsigned wait_ms = qatomic_read(&look_ms);
+    int64_t elapsed_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME) - looked_ms;
 
     return wait_ms && cost_ms * LOOK_COSTS_MAX <= wait_ms &&
-           qemu_clock_get_ms(QEMU_CLOCK_REALTIME) - looked_ms >= wait_ms;
+           (count_if_due(elapsed_ms) || elapsed_ms >= wait_ms);
 }
 
 void auto_converge_control_look(bool begins)
@@ -302,5 +349,5 @@ void auto_converge_control_note_pending(uint64_t bytes)
 {
     uint64_t ram_bytes = ram_bytes_remaining();
 
-    qatomic_set(&other_bytes, bytes - MIN(bytes, ram_bytes));
+    other_bytes = bytes - MIN(bytes, ram_bytes);
 }

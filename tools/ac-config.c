@@ -28,6 +28,7 @@ static const Parameter parameters[] = {
     { "cpu-throttle-fallback-downtime", "0..2^64-1 (ms), 0: no bound",
       "30000" },
     { "cpu-throttle-deadline", "0..2^32-1 (s), 0: none", "0" },
+    { "looks", "on|off, within a pass, before a throttle", "on" },
     { "downtime-limit", "0..2000000 (ms)", "300" },
 };
 
@@ -41,6 +42,7 @@ AutoConvergeConfig ac_config_default(void)
         .fallback = AUTO_CONVERGE_FALLBACK_STOP_AND_COPY,
         .fallback_downtime_ms = 30000,
         .downtime_limit_ms = 300,
+        .looks = true,
     };
 }
 
@@ -92,6 +94,9 @@ static bool set_parameter(AutoConvergeConfig *config, const char *name,
         return parse_pct(value, 99, &config->throttle_increment_pct);
     } else if (g_str_equal(name, "cpu-throttle-tailslow")) {
         return g_str_equal(value, "on") || g_str_equal(value, "off");
+    } else if (g_str_equal(name, "looks")) {
+        config->looks = g_str_equal(value, "on");
+        return config->looks || g_str_equal(value, "off");
     } else if (g_str_equal(name, "max-cpu-throttle")) {
         return parse_pct(value, 99, &config->throttle_max_pct);
     } else if (g_str_equal(name, "cpu-throttle-fallback")) {

@@ -32,8 +32,35 @@ static const char *const keys[] = {
 /* Older traces do not have the rest. */
 #define KEYS_NEEDED 5
 
+/* What was counted: run_ns:dirty_bytes,... */
+static bool parse_counts(const char *value, AutoConvergeSample *sample,
+                         char **error)
+{
+    g_auto(GStrv) pairs = g_strsplit(value, ",", -1);
+    unsigned i;
+
+    for (i = 0; pairs[i]; i++) {
+        char *colon = strchr(pairs[i], ':');
+
+        if (colon) {
+            *colon++ = '\0';
+        }
+        if (!colon || i >= AUTO_CONVERGE_COUNTS_MAX ||
+            !ac_parse_u64(pairs[i], &sample->counts[i].guest_run_ns) ||
+            !ac_parse_u64(colon, &sample->counts[i].dirty_bytes)) {
+            *error = g_strdup_printf("counts cannot be '%s', it is up to %d of "
+                                     "run_ns:dirty_bytes,...", value,
+                                     AUTO_CONVERGE_COUNTS_MAX);
+            return false;
+        }
+    }
+    sample->count = i;
+    return true;
+}
+
 /* One word: a sample's key, in @values and @seen; or of no concern. */
-static bool parse_word(char *word, uint64_t *values, bool *seen, char **error)
+static bool parse_word(char *word, uint64_t *values, bool *seen,
+                       AutoConvergeSample *sample, char **error)
 {
     char *value = strchr(word, '=');
     unsigned i;
@@ -42,6 +69,9 @@ static bool parse_word(char *word, uint64_t *values, bool *seen, char **error)
         return true;
     }
     *value++ = '\0';
+    if (g_str_equal(word, "counts")) {
+        return parse_counts(value, sample, error);
+    }
     for (i = 0; i < ARRAY_SIZE(keys); i++) {
         if (!g_str_equal(word, keys[i])) {
             continue;
@@ -68,9 +98,10 @@ static bool parse_sample(char *line, AutoConvergeSample *sample, char **error)
     char *word;
     unsigned i;
 
+    *sample = (AutoConvergeSample) { 0 };
     for (word = strtok_r(line, " \t\r\n", &rest); word;
          word = strtok_r(NULL, " \t\r\n", &rest)) {
-        if (!parse_word(word, values, seen, error)) {
+        if (!parse_word(word, values, seen, sample, error)) {
             return false;
         }
     }
@@ -80,17 +111,15 @@ static bool parse_sample(char *line, AutoConvergeSample *sample, char **error)
             return false;
         }
     }
-    *sample = (AutoConvergeSample) {
-        .elapsed_ns = values[0],
-        .guest_run_ns = values[1],
-        .dirty_bytes = values[2],
-        .drained_bytes = values[3],
-        .remaining_bytes = values[4],
-        .other_bytes = values[5],
-        .zero_bytes = values[6],
-        .since_start_ns = values[7],
-        .partial = values[8],
-    };
+    sample->elapsed_ns = values[0];
+    sample->guest_run_ns = values[1];
+    sample->dirty_bytes = values[2];
+    sample->drained_bytes = values[3];
+    sample->remaining_bytes = values[4];
+    sample->other_bytes = values[5];
+    sample->zero_bytes = values[6];
+    sample->since_start_ns = values[7];
+    sample->partial = values[8];
     return true;
 }
 
@@ -98,13 +127,14 @@ static bool parse_sample(char *line, AutoConvergeSample *sample, char **error)
 static void print_decision(const AutoConvergeDecision *decision)
 {
     printf("phase=%s reason=%s throttle_permille=%u action=%s "
-           "predicted_downtime_ms=%" PRIu64 " predicted_time_ms=%" PRIu64 "\n",
+           "look_ms=%u look_bytes=%" PRIu64 " predicted_downtime_ms=%" PRIu64 " predicted_time_ms=%" PRIu64 "\n",
            auto_converge_phase_name(decision->phase),
            auto_converge_reason_name(decision->reason),
            decision->throttle_permille,
            decision->complete ? "complete" :
            decision->switchover ? "switchover" :
            decision->post_copy ? "post-copy" : "continue",
+           decision->look_ms, decision->look_bytes,
            decision->predicted_downtime_ms, decision->predicted_time_ms);
     fflush(stdout);
 }
@@ -155,11 +185,12 @@ static void print_help(FILE *out)
           "Reads lines with\n\n"
           "  elapsed_ns= guest_run_ns= dirty_bytes= drained_bytes= "
           "remaining_bytes=\n\n"
-          "and, if they are not 0, other_bytes=, zero_bytes=, since_start_ns= "
-          "and\npartial=, in any order, other words are ignored, and answers each with\n\n"
+          "and, if they are not 0, other_bytes=, zero_bytes=, since_start_ns=, "
+          "partial= and\ncounts=run_ns:dirty_bytes,..., in any order, other "
+          "words are ignored, and\nanswers each with\n\n"
           "  phase= reason= throttle_permille= "
           "action=continue|complete|switchover|post-copy\n"
-          "  predicted_downtime_ms= predicted_time_ms=\n\n"
+          "  look_ms= look_bytes= predicted_downtime_ms= predicted_time_ms=\n\n"
           "on one line, where 18446744073709551615 ms is never.\n"
           "Exit status: 0, 1 after a bad line, 2 for a bad command line.\n\n"
           "--config takes\n\n", out);

@@ -89,6 +89,9 @@ static void print_summary(const AcSummary *sum)
                     &sum->time_to_counter);
     print_quantiles("guest work lost / counter", &sum->lost_to_counter);
     print_quantiles("guest work lost / oracle", &sum->lost_to_oracle);
+    print_quantiles("... that may also stop", &sum->lost_to_least);
+    print_quantiles("... in stops, if stopped", &sum->lost_in_stops);
+    print_quantiles("points deeper than oracle", &sum->deeper_pct);
     print_quantiles("windows until a hopeless one stops",
                     &sum->windows_to_stop);
 }

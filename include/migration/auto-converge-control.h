@@ -85,6 +85,19 @@ void auto_converge_control_restart_window(void);
 /* CPU time of the busiest vCPU since the last window, ns; starts the next. */
 uint64_t auto_converge_control_guest_run_ns(uint64_t elapsed_ns);
 
+/* The same so far, without an end of the window */
+uint64_t auto_converge_control_peek_run_ns(uint64_t elapsed_ns);
+
+/*
+ * Pages in the dirty log, which are those that became dirty since it was last
+ * cleared: by a sync, as far as the log is QEMU's, as under TCG.  A few ms for
+ * a terabyte; nothing is cleared.
+ */
+uint64_t auto_converge_control_count_dirty(void);
+
+/* A window is longer than this, ms, unless it is looked at. */
+int64_t auto_converge_control_window_min_ms(void);
+
 /*
  * A window has ended; what there is beside RAM is filled in, and what was of
  * zero pages, of which @zero_bytes were sent since the migration began.  Those
@@ -116,6 +129,7 @@ bool auto_converge_control_take_fits(void);
 /*
  * For the migration thread: does the law want to look at the pass now, if that
  * costs so much?  A window that ends while a look is taken is a partial one.
+ * Counts what became dirty, where the law wants that.
  */
 bool auto_converge_control_look_is_due(int64_t cost_ms);
 void auto_converge_control_look(bool begins);

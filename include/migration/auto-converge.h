@@ -65,6 +65,14 @@
  *                         R / B exceeds its bound; else let the guest go
  *     good, throttled     it rises by target / ratio, at most by 2
  *
+ * Before a throttle begins, the guest is looked at while it still runs freely:
+ * what is dirty 1/16 s after the sync, 1/8 s, and so on, are points of the
+ * curve for run times as short as those that a throttle allows.  That ends when
+ * 0.6 R is dirty, or a fifth of the pass is over.  The needed run share is then
+ * read off the curve; between two points U is a power of w.  Where even at the
+ * ceiling the passes to come would cost more than two stops, or would not end,
+ * the fallback comes at once.  And a guest that is calm by then is left alone.
+ *
  * Every second of a throttle is lost if it is in vain.  So the window of a
  * throttled guest is looked at before it is over, each time that a fifth of it
  * was drained; at the ceiling, where there is a fallback.  The longer ago a
@@ -78,13 +86,13 @@
  * To wait costs time, and no work.  So an unthrottled guest is left alone
  *
  *     while R sinks fast enough to fit within 8 such windows, if all the
- *     waiting takes no longer than 3 bulk passes;
- *     when the link had more than 4/3 of its rate before, at which the window
- *     would not have been bad, for a minute or as long as the bulk pass;
+ *     waiting takes no longer than 3 bulk passes, that for a link not counted;
+ *     when the link had more than 4/3 of its rate before, at which R would have
+ *     shrunk, for a minute or as long as the bulk pass;
  *     when it executes 1.5 times the mean since the start, for as long as the
  *     bulk pass: that is a burst;
  *     after one bad window, unless that is the bulk pass, until there is a
- *     second one.
+ *     second one; and then for a look.
  *
  * With a deadline these do not count.  It is left alone while there is time for
  * one more such window, one at the ceiling, and then a stop; and it is stopped,
@@ -169,7 +177,7 @@ typedef enum AutoConvergeReason {
     AUTO_CONVERGE_REASON_REJECTED,    /* the sample says nothing: no change */
     AUTO_CONVERGE_REASON_CONVERGES,   /* the window is good */
     AUTO_CONVERGE_REASON_PATIENCE,    /* bad, but it ends soon by itself */
-    AUTO_CONVERGE_REASON_UNCONFIRMED, /* bad, but it was good before */
+    AUTO_CONVERGE_REASON_UNCONFIRMED, /* bad; to be seen whether it stays so */
     AUTO_CONVERGE_REASON_BURST,       /* bad, and busier than before */
     AUTO_CONVERGE_REASON_SLOW_LINK,   /* bad, and the link was faster before */
     AUTO_CONVERGE_REASON_DEADLINE,    /* bad, but there is time; or: no more */
@@ -206,7 +214,18 @@ typedef struct AutoConvergeConfig {
     uint64_t downtime_limit_ms;     /* longest stop of an ordinary switchover */
     uint64_t switchover_bps;        /* rate of a stop, where known; 0: B */
     uint64_t deadline_s;            /* for the end, since the start; 0: none */
+    bool looks;             /* a pass can be looked at before it is throttled */
 } AutoConvergeConfig;
+
+/* What was executed since the last sync, and what became dirty by that */
+typedef struct AutoConvergeCount {
+    uint64_t guest_run_ns;
+    uint64_t dirty_bytes;
+} AutoConvergeCount;
+
+/* The first 1/16 s after the sync, then each time that the time has doubled */
+#define AUTO_CONVERGE_COUNT_FIRST_MS 63
+#define AUTO_CONVERGE_COUNTS_MAX 8
 
 /* One window, as measured.  Any values are allowed; see _REASON_REJECTED. */
 typedef struct AutoConvergeSample {
@@ -219,6 +238,8 @@ typedef struct AutoConvergeSample {
     uint64_t other_bytes;     /* pending at the end, and not RAM */
     uint64_t zero_bytes;      /* of S, those of zero pages */
     bool partial;             /* a look: the pass was not over yet */
+    unsigned count;           /* of what follows; of a look only */
+    AutoConvergeCount counts[AUTO_CONVERGE_COUNTS_MAX];
 } AutoConvergeSample;
 
 #define AUTO_CONVERGE_NEVER UINT64_MAX
@@ -233,9 +254,16 @@ typedef struct AutoConvergeDecision {
     uint64_t dirty_rate_bps;       /* U / T, bytes per second */
     uint64_t transfer_rate_bps;    /* S / T, bytes per second */
     unsigned look_ms;              /* look at the next pass then; 0: do not */
+    uint64_t look_bytes;           /* or when as much became dirty; 0: do not */
     uint64_t predicted_downtime_ms; /* a stop made now, R / B; or _NEVER */
     uint64_t predicted_time_ms;    /* until completion, or _NEVER */
 } AutoConvergeDecision;
+
+/* A pass with so much run time w dirties that much, U. */
+typedef struct AutoConvergePoint {
+    double run_s;
+    double dirty_bytes;
+} AutoConvergePoint;
 
 /*
  * What is remembered from window to window.  The members are private to
@@ -248,6 +276,8 @@ typedef struct AutoConvergeState {
     double point_run_s;       /* w and U of one of its passes */
     double point_dirty_bytes;
     double exponent;          /* a: the curve is continued as U ~ w^a */
+    AutoConvergePoint curve[AUTO_CONVERGE_COUNTS_MAX + 1];
+    unsigned curve_points;    /* of a look since the last window */
     double stop_bytes;        /* what a stop made now would have to copy */
     double drain_bps;         /* B of the last window; 0: none yet */
     unsigned leased_permille; /* in force when the lease was up; 0: it is not */
@@ -262,8 +292,11 @@ typedef struct AutoConvergeState {
     double free_s;            /* in WATCH so far, the bulk pass included */
     double free_run_s;        /* and what the guest executed in it */
     double slow_s;            /* of that, with a slow link, without a break */
+    double waited_s;          /* in all for a slow link */
     double fastest_bps;       /* the highest B so far, without zero pages */
     unsigned bad_windows;     /* in WATCH, in a row */
+    bool looks;               /* a look is wanted before a throttle begins */
+    bool looked;              /* ... or was, since the guest was calm */
     AutoConvergeSample so_far; /* the sum of the looks at this pass */
 } AutoConvergeState;
 

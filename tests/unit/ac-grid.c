@@ -148,6 +148,7 @@ void ac_case_run(AcCase *c, const AutoConvergeConfig *config)
     run.kind = AC_KIND_ADAPTIVE;
     c->adaptive = ac_run(&run, config, &guest, &link);
     c->oracle = ac_run_oracle(config, &guest, &link);
+    c->stop = ac_run_stop(config, &guest, &link);
     c->class = c->none.outcome == AC_OUTCOME_CONVERGED ? AC_CLASS_CALM :
                c->oracle.outcome == AC_OUTCOME_CONVERGED ? AC_CLASS_MIDDLE :
                AC_CLASS_PATHOLOGICAL;
@@ -180,17 +181,59 @@ static AcQuantiles quantiles(double *values, unsigned count)
     };
 }
 
+typedef struct Values {
+    double *values;
+    unsigned count;
+} Values;
+
+static void add_value(Values *values, double value)
+{
+    values->values[values->count++] = value;
+}
+
+static AcQuantiles take_quantiles(Values *values)
+{
+    AcQuantiles result = quantiles(values->values, values->count);
+
+    g_free(values->values);
+    return result;
+}
+
+/* Of the guests that need help */
 typedef struct Ratios {
-    double *time_to_counter, *lost_to_counter, *lost_to_oracle, *windows;
-    unsigned helped, pathological;
+    Values time_to_counter, lost_to_counter, lost_to_oracle, lost_to_least;
+    Values lost_in_stops, deeper_pct, windows;
 } Ratios;
+
+static void account_for_help(Ratios *ratios, const AcCase *c)
+{
+    const AcResult *ours = &c->adaptive;
+    bool endless = c->counter.outcome == AC_OUTCOME_ENDLESS;
+
+    /* Against something without an end, everything is nothing. */
+    add_value(&ratios->time_to_counter,
+              endless ? 0 : ours->after_bulk_s / c->counter.after_bulk_s);
+    add_value(&ratios->lost_to_counter,
+              endless ? 0 : ours->lost_s / c->counter.lost_s);
+    add_value(&ratios->lost_to_oracle, ours->lost_s / c->oracle.lost_s);
+    add_value(&ratios->lost_to_least,
+              ours->lost_s / fmin(c->oracle.lost_s, c->stop.lost_s));
+    if (ours->outcome == AC_OUTCOME_STOPPED) {
+        add_value(&ratios->lost_in_stops, ours->lost_s / c->stop.lost_s);
+    }
+    if (c->class == AC_CLASS_PATHOLOGICAL) {
+        add_value(&ratios->windows, ours->windows);
+    } else {
+        add_value(&ratios->deeper_pct,
+                  ((double)ours->throttle_max_permille -
+                   c->oracle.throttle_max_permille) / 10);
+    }
+}
 
 static void account(AcSummary *sum, Ratios *ratios, const AcCase *c)
 {
-    bool endless = c->counter.outcome == AC_OUTCOME_ENDLESS;
-
     sum->classes[c->class]++;
-    sum->counter_endless += endless;
+    sum->counter_endless += c->counter.outcome == AC_OUTCOME_ENDLESS;
     sum->adaptive_endless += c->adaptive.outcome == AC_OUTCOME_ENDLESS;
     if (c->adaptive.outcome == AC_OUTCOME_STOPPED) {
         double error = fabs(c->adaptive.downtime_s /
@@ -200,18 +243,8 @@ static void account(AcSummary *sum, Ratios *ratios, const AcCase *c)
     }
     if (c->class == AC_CLASS_CALM) {
         sum->calm_touched += c->adaptive.lost_s > AC_CALM_LOST_S;
-        return;
-    }
-    /* Against something without an end, everything is nothing. */
-    ratios->time_to_counter[ratios->helped] =
-        endless ? 0 : c->adaptive.after_bulk_s / c->counter.after_bulk_s;
-    ratios->lost_to_counter[ratios->helped] =
-        endless ? 0 : c->adaptive.lost_s / c->counter.lost_s;
-    ratios->lost_to_oracle[ratios->helped] =
-        c->adaptive.lost_s / c->oracle.lost_s;
-    ratios->helped++;
-    if (c->class == AC_CLASS_PATHOLOGICAL) {
-        ratios->windows[ratios->pathological++] = c->adaptive.windows;
+    } else {
+        account_for_help(ratios, c);
     }
 }
 
@@ -219,24 +252,26 @@ AcSummary ac_summarise(const AcCase *cases, unsigned count)
 {
     AcSummary sum = { .guests = count };
     Ratios ratios = {
-        .time_to_counter = g_new0(double, count),
-        .lost_to_counter = g_new0(double, count),
-        .lost_to_oracle = g_new0(double, count),
-        .windows = g_new0(double, count),
+        .time_to_counter.values = g_new0(double, count),
+        .lost_to_counter.values = g_new0(double, count),
+        .lost_to_oracle.values = g_new0(double, count),
+        .lost_to_least.values = g_new0(double, count),
+        .lost_in_stops.values = g_new0(double, count),
+        .deeper_pct.values = g_new0(double, count),
+        .windows.values = g_new0(double, count),
     };
     unsigned i;
 
     for (i = 0; i < count; i++) {
         account(&sum, &ratios, &cases[i]);
     }
-    sum.time_to_counter = quantiles(ratios.time_to_counter, ratios.helped);
-    sum.lost_to_counter = quantiles(ratios.lost_to_counter, ratios.helped);
-    sum.lost_to_oracle = quantiles(ratios.lost_to_oracle, ratios.helped);
-    sum.windows_to_stop = quantiles(ratios.windows, ratios.pathological);
-    g_free(ratios.time_to_counter);
-    g_free(ratios.lost_to_counter);
-    g_free(ratios.lost_to_oracle);
-    g_free(ratios.windows);
+    sum.time_to_counter = take_quantiles(&ratios.time_to_counter);
+    sum.lost_to_counter = take_quantiles(&ratios.lost_to_counter);
+    sum.lost_to_oracle = take_quantiles(&ratios.lost_to_oracle);
+    sum.lost_to_least = take_quantiles(&ratios.lost_to_least);
+    sum.lost_in_stops = take_quantiles(&ratios.lost_in_stops);
+    sum.deeper_pct = take_quantiles(&ratios.deeper_pct);
+    sum.windows_to_stop = take_quantiles(&ratios.windows);
     return sum;
 }
 

@@ -45,6 +45,7 @@ typedef struct AcCase {
     AcResult counter;
     AcResult adaptive;
     AcResult oracle;
+    AcResult stop;                 /* right after the bulk pass */
 } AcCase;
 
 typedef struct AcQuantiles {
@@ -61,6 +62,9 @@ typedef struct AcSummary {
     AcQuantiles time_to_counter;   /* ratios, over the guests needing help */
     AcQuantiles lost_to_counter;
     AcQuantiles lost_to_oracle;
+    AcQuantiles lost_to_least;     /* as an oracle would that may stop, too */
+    AcQuantiles lost_in_stops;     /* the stopped ones */
+    AcQuantiles deeper_pct;        /* than the oracle; the middle ones */
     AcQuantiles windows_to_stop;   /* the pathological ones */
     double prediction_error_max;   /* of the executed stops, as a share */
 } AcSummary;

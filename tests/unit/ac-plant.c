@@ -227,11 +227,11 @@ static void drain(AcPlant *plant, AcPass *pass, double until_bytes,
     }
 }
 
-/* What became dirty; pages that were left over were so already. */
-static double collect_dirty(AcPlant *plant)
+/* What was written to since the last sync, each page once */
+static double count_dirty(const AcPlant *plant)
 {
     const AcGuest *guest = plant->guest;
-    double dirty = 0, set = 0;
+    double dirty = 0;
     unsigned i;
 
     for (i = 0; i < guest->region_count; i++) {
@@ -240,7 +240,18 @@ static double collect_dirty(AcPlant *plant)
 
         dirty += region->swept ? fmin(region->bytes, written) :
                  -region->bytes * expm1(-written / region->bytes);
-        set += region->bytes;
+    }
+    return dirty;
+}
+
+/* What became dirty; pages that were left over were so already. */
+static double collect_dirty(AcPlant *plant)
+{
+    double dirty = count_dirty(plant), set = 0;
+    unsigned i;
+
+    for (i = 0; i < plant->guest->region_count; i++) {
+        set += plant->guest->regions[i].bytes;
         plant->written_bytes[i] = 0;
     }
     return set > 0 ? dirty * fmax(0, 1 - plant->remaining_bytes / set) : 0;
@@ -253,9 +264,38 @@ static double measured_share(const AcPlant *plant)
            jitter_at(plant->link->seed, plant->now_s * 1000);
 }
 
-AcPass ac_plant_pass(AcPlant *plant, const AcActuator *actuator, double most_s)
+/* Counts at times that double, until it is enough or the pass is over. */
+static void drain_and_count(AcPlant *plant, AcPass *pass, double until_bytes,
+                            double until_s, double enough_bytes,
+                            const AcActuator *actuator)
+{
+    double start_s = plant->now_s;
+    double count_s = AUTO_CONVERGE_COUNT_FIRST_MS / 1e3;
+    double dirty_bytes = 0;
+
+    while (dirty_bytes < enough_bytes && start_s + count_s <= until_s &&
+           pass->count < AUTO_CONVERGE_COUNTS_MAX) {
+        drain(plant, pass, until_bytes, start_s + count_s, actuator);
+        if (plant->remaining_bytes <= until_bytes) {
+            return;
+        }
+        dirty_bytes = count_dirty(plant);
+        pass->counts[pass->count++] = (AutoConvergeCount) {
+            .guest_run_ns = pass->run_s * 1e9,
+            .dirty_bytes = dirty_bytes,
+        };
+        count_s *= 2;
+    }
+    if (dirty_bytes < enough_bytes) {
+        drain(plant, pass, until_bytes, until_s, actuator);
+    }
+}
+
+AcPass ac_plant_pass(AcPlant *plant, const AcActuator *actuator,
+                     const AcLook *look)
 {
     AcPass pass = { 0 };
+    double until_s = look ? plant->now_s + look->most_s : INFINITY;
     AcActuator leaky = *actuator;
     double drain_bps = ac_plant_drain_bps(plant);
     double left = fmin(plant->remaining_bytes,
@@ -265,7 +305,12 @@ AcPass ac_plant_pass(AcPlant *plant, const AcActuator *actuator, double most_s)
     if (leaky.run_share < 1) {
         leaky.run_share = fmin(1, leaky.run_share + plant->guest->leak);
     }
-    drain(plant, &pass, fmax(left, 0), plant->now_s + most_s, &leaky);
+    if (look && look->dirty_bytes > 0) {
+        drain_and_count(plant, &pass, fmax(left, 0), until_s,
+                        look->dirty_bytes, &leaky);
+    } else {
+        drain(plant, &pass, fmax(left, 0), until_s, &leaky);
+    }
     pass.partial = plant->remaining_bytes > fmax(left, 0);
     plant->bulk_done = true;
     pass.dirty_bytes = collect_dirty(plant);

@@ -44,6 +44,7 @@
 #define AC_VCPUS_MAX 8
 #define AC_STEPS_MAX 4
 
+#include "migration/auto-converge.h"
 #include "ac-actuator.h"
 
 typedef struct AcRegion {
@@ -115,12 +116,21 @@ typedef struct AcPass {
     double wire_bytes;
     double zero_bytes;    /* drained, of zero pages */
     bool partial;         /* the sync came before the pass was over */
+    unsigned count;       /* of the times that it was counted what is dirty */
+    AutoConvergeCount counts[AUTO_CONVERGE_COUNTS_MAX];
 } AcPass;
+
+/* When does the sync come, if not at the end of the pass? */
+typedef struct AcLook {
+    double most_s;       /* at the latest then */
+    double dirty_bytes;  /* and when so much was counted; 0: do not count */
+} AcLook;
 
 void ac_plant_init(AcPlant *plant, const AcGuest *guest, const AcLink *link,
                    double downtime_s);
-/* ... and comes after @most_s, even if the pass is not over then. */
-AcPass ac_plant_pass(AcPlant *plant, const AcActuator *actuator, double most_s);
+/* @look may be NULL. */
+AcPass ac_plant_pass(AcPlant *plant, const AcActuator *actuator,
+                     const AcLook *look);
 
 /* Bytes of guest pages per second that the link carries now. */
 double ac_plant_drain_bps(const AcPlant *plant);

@@ -58,7 +58,7 @@ static void update_counter(Counter *counter, const AcPass *sum,
 static AutoConvergeSample sample_from_window(const AcPass *sum,
                                              const AcPlant *plant)
 {
-    return (AutoConvergeSample) {
+    AutoConvergeSample sample = {
         .since_start_ns = plant->now_s * 1e9,
         .elapsed_ns = sum->elapsed_s * 1e9,
         .guest_run_ns = sum->run_s * 1e9,
@@ -67,7 +67,11 @@ static AutoConvergeSample sample_from_window(const AcPass *sum,
         .remaining_bytes = plant->remaining_bytes,
         .zero_bytes = sum->zero_bytes,
         .partial = sum->partial,
+        .count = sum->partial ? sum->count : 0,
     };
+
+    memcpy(sample.counts, sum->counts, sizeof(sample.counts));
+    return sample;
 }
 
 static void add_pass(AcPass *sum, const AcPass *pass)
@@ -79,6 +83,8 @@ static void add_pass(AcPass *sum, const AcPass *pass)
     sum->wire_bytes += pass->wire_bytes;
     sum->zero_bytes += pass->zero_bytes;
     sum->partial = pass->partial;
+    sum->count = pass->count;
+    memcpy(sum->counts, pass->counts, sizeof(sum->counts));
 }
 
 /* The counter has the actuator that it had in QEMU. */
@@ -111,10 +117,13 @@ static void finish(AcResult *result, AcPlant *plant, AcOutcome outcome)
 }
 
 /* So soon does the controller want to look at what a pass does. */
-static double look_s(const AutoConvergeDecision *decision, const AcPass *sum)
+static AcLook plan_look(const AutoConvergeDecision *decision, const AcPass *sum)
 {
-    return decision->look_ms ? decision->look_ms / 1e3 - sum->elapsed_s :
-           INFINITY;
+    return (AcLook) {
+        .most_s = decision->look_ms ?
+                  decision->look_ms / 1e3 - sum->elapsed_s : INFINITY,
+        .dirty_bytes = decision->look_bytes,
+    };
 }
 
 static void decide(const AcRun *run, const AutoConvergeConfig *config,
@@ -155,12 +164,12 @@ AcResult ac_run(const AcRun *run, const AutoConvergeConfig *config,
     auto_converge_init(&policy);
     ac_plant_init(&plant, guest, link, config->downtime_limit_ms / 1e3);
     while (trace.window <= AC_WINDOWS_MAX) {
-        AcPass pass = ac_plant_pass(&plant, &actuator,
-                                    look_s(&trace.decision, &sum));
+        AcLook look = plan_look(&trace.decision, &sum);
+        AcPass pass = ac_plant_pass(&plant, &actuator, &look);
 
         add_pass(&sum, &pass);
         result.bulk_s = result.bulk_s > 0 ? result.bulk_s : plant.now_s;
-        if (sum.elapsed_s >= WINDOW_S) {
+        if (sum.partial || sum.elapsed_s >= WINDOW_S) {
             trace.now_s = plant.now_s;
             trace.sample = sample_from_window(&sum, &plant);
             decide(run, config, &counter, &policy, &sum, &trace);
@@ -204,7 +213,7 @@ AcResult ac_run_stop(const AutoConvergeConfig *config, const AcGuest *guest,
     AcPlant plant;
 
     ac_plant_init(&plant, guest, link, config->downtime_limit_ms / 1e3);
-    ac_plant_pass(&plant, &none, INFINITY);
+    ac_plant_pass(&plant, &none, NULL);
     result.bulk_s = plant.now_s;
     finish(&result, &plant, AC_OUTCOME_STOPPED);
     return result;

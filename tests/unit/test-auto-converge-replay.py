@@ -33,6 +33,10 @@ def line(values, keys=KEYS):
 
 
 def run(text, *args):
+    return run_with_looks(text, '--config', ','.join(['looks=off', *args]))
+
+
+def run_with_looks(text, *args):
     return subprocess.run([REPLAY, *args], input=text, text=True,
                           capture_output=True, check=False)
 
@@ -45,8 +49,8 @@ class Replay(unittest.TestCase):
         # R / B = 250 / 100 = 2.5 s, to the end 2.5 / (1 - 0.25) = 3.334 s
         self.assertEqual(
             done.stdout, 'phase=watch reason=converges throttle_permille=0 '
-            'action=continue predicted_downtime_ms=2500 '
-            'predicted_time_ms=3334\n')
+            'action=continue look_ms=0 look_bytes=0 '
+            'predicted_downtime_ms=2500 predicted_time_ms=3334\n')
 
     def test_order_of_keys_and_foreign_words(self):
         one = run(line(BUSY)).stdout
@@ -70,24 +74,33 @@ class Replay(unittest.TestCase):
         self.assertTrue(done.stdout.splitlines()[-1].startswith(
             'phase=fallback reason=stop-and-copy '), done.stdout)
 
+    def test_first_look(self):
+        # 1 % of the pass of 6.4 s is 64 ms, and by then all is dirty.
+        part = (63_000_000, 63_000_000, 6_300_000, 6_300_000, 640_000_000)
+        done = run_with_looks(
+            line(BULK) + line(FLAT) * 2 + line(part).replace(
+                '\n', ' partial=1 counts=32000000:600000000,'
+                '63000000:640000000\n')).stdout.splitlines()
+        self.assertIn('look_ms=1280 look_bytes=384000000 ', done[-2])
+        self.assertIn('reason=stop-and-copy throttle_permille=0 ', done[-1])
+
     def test_complete(self):
         done = run(line(CALM) + line((10_000_000_000, 0, 1, 1_000, 1)))
         self.assertIn('action=complete ', done.stdout.splitlines()[-1])
 
     def test_deadline(self):
         done = run(line(BULK).replace('\n', ' since_start_ns=20000000000\n'),
-                   '--config', 'cpu-throttle-deadline=27')
+                   'cpu-throttle-deadline=27')
         self.assertIn('reason=deadline ', done.stdout)
         self.assertIn('action=switchover ', done.stdout)
 
     def test_never(self):
-        done = run(line(BULK) + line(FLAT) * 3,
-                   '--config', 'cpu-throttle-fallback=none')
+        done = run(line(BULK) + line(FLAT) * 3, 'cpu-throttle-fallback=none')
         self.assertEqual(done.stdout.split()[-1],
                          f'predicted_time_ms={2 ** 64 - 1}')
 
     def test_config(self):
-        done = run(line(BUSY), '--config',
+        done = run(line(BUSY),
                    'max-cpu-throttle=40,downtime-limit=100,'
                    'cpu-throttle-tailslow=on,cpu-throttle-increment=1,'
                    'throttle-trigger-threshold=60,cpu-throttle-initial=5,'
@@ -102,8 +115,8 @@ class Replay(unittest.TestCase):
                      'cpu-throttle-fallback=stop', 'nothing=1',
                      'max-cpu-throttle', 'downtime-limit=2000001',
                      'cpu-throttle-fallback-downtime=-1',
-                     'cpu-throttle-deadline=4294967296'):
-            done = run(line(CALM), '--config', pair)
+                     'cpu-throttle-deadline=4294967296', 'looks=1'):
+            done = run(line(CALM), pair)
             with self.subTest(pair=pair):
                 self.assertEqual(done.returncode, 2)
                 self.assertEqual(done.stdout, '')
@@ -119,6 +132,10 @@ class Replay(unittest.TestCase):
                 (good.replace('=1000 ', f'={2 ** 64} '), 'drained_bytes'),
                 (good.replace('=1000 ', '= '), 'drained_bytes'),
                 (good[:-1] + ' drained_bytes=1\n', 'twice'),
+                (good[:-1] + ' counts=1\n', 'counts'),
+                (good[:-1] + ' counts=1:\n', 'counts'),
+                (good[:-1] + ' counts=' + ','.join(['1:1'] * 9) + '\n',
+                 'counts'),
                 (good.replace(' ', '\0 ', 1), 'zero byte'),
                 ('what is this\n', 'missing')):
             with self.subTest(bad=bad):
@@ -134,7 +151,7 @@ class Replay(unittest.TestCase):
         self.assertGreaterEqual(len(TRACES), 3)
         for path in TRACES:
             with self.subTest(trace=path.name):
-                done = run(path.read_text(encoding='utf-8'))
+                done = run_with_looks(path.read_text(encoding='utf-8'))
                 golden = path.with_suffix('.txt').read_text(encoding='utf-8')
                 self.assertEqual(done.returncode, 0)
                 self.assertEqual(done.stdout, golden)

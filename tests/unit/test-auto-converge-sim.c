@@ -16,8 +16,11 @@
 
 #define CASES 3000
 
-/* From the bulk pass to the end, for any guest on any link of ac-random. */
-#define WINDOWS_TO_END_MAX 40
+/*
+ * From the bulk pass to the end, for any guest on any link of ac-random; 60 of
+ * them are the minute for which a link may be slow.
+ */
+#define WINDOWS_TO_END_MAX 100
 
 /* Changes of the throttle's direction in one migration, the first included. */
 #define TURNS_MAX 4
@@ -67,7 +70,7 @@ static double lost_share(AcGuest guest, AcActuator actuator)
     AcPlant plant;
 
     ac_plant_init(&plant, &guest, &link, 0.3);
-    ac_plant_pass(&plant, &actuator, INFINITY);
+    ac_plant_pass(&plant, &actuator, NULL);
     return plant.lost_s / plant.now_s;
 }
 
@@ -450,8 +453,12 @@ static void test_bars(void)
     g_assert_cmpfloat(sum.lost_to_counter.median, <=, 0.40);     /* [0.24] */
     g_assert_cmpfloat(sum.lost_to_counter.p95, <=, 1.25);        /* [1.10] */
     g_assert_cmpfloat(sum.lost_to_counter.max, <=, 2.0);         /* [1.47] */
-    g_assert_cmpfloat(sum.lost_to_oracle.median, <=, 1.0);       /* [0.95] */
-    g_assert_cmpfloat(sum.lost_to_oracle.p90, <=, 1.55);         /* [1.54] */
+    g_assert_cmpfloat(sum.lost_to_oracle.median, <=, 1.0);       /* [0.92] */
+    g_assert_cmpfloat(sum.lost_to_oracle.p90, <=, 1.3);          /* [1.16] */
+    g_assert_cmpfloat(sum.lost_to_oracle.max, <=, 2.5);          /* [1.95] */
+    g_assert_cmpfloat(sum.lost_in_stops.median, <=, 1.1);        /* [1.00] */
+    g_assert_cmpfloat(sum.lost_in_stops.p90, <=, 1.8);           /* [1.55] */
+    g_assert_cmpfloat(sum.deeper_pct.median, <=, 5);             /* [0] */
     g_assert_cmpfloat(sum.windows_to_stop.median, <=, 5);        /* [2] */
     g_assert_cmpfloat(sum.windows_to_stop.max, <=, 10);          /* [4] */
     g_assert_cmpuint(sum.calm_touched * 100, <=,
@@ -550,13 +557,13 @@ static void test_periodic(void)
     Unaided sum = run_unaided(&config, points, count);
 
     g_assert_cmpuint(sum.guests, >=, 1500);                      /* [1740] */
-    g_assert_cmpuint(sum.throttled * 100, <=, 8 * sum.guests);   /* [7.2] */
+    g_assert_cmpuint(sum.throttled * 100, <=, 8 * sum.guests);   /* [6.6] */
     g_assert_cmpuint(sum.stopped, ==, 0);
     g_assert_cmpfloat(sum.lost_s, <=, 0.6 * sum.counter_lost_s); /* [0.34] */
 
     config.throttle_max_pct = 80;
     sum = run_unaided(&config, points, count);
-    g_assert_cmpuint(sum.stopped * 100, <=, 3 * sum.guests);     /* [2.4] */
+    g_assert_cmpuint(sum.stopped * 100, <=, 5 * sum.guests);     /* [4.7] */
     g_free(points);
 }
 
@@ -569,9 +576,9 @@ static void test_brown_outs(void)
     Unaided sum = run_unaided(&config, points, count);
 
     g_assert_cmpuint(sum.guests, ==, count);
-    g_assert_cmpuint(sum.throttled * 100, <=, 5 * sum.guests);   /* [4.5] */
+    g_assert_cmpuint(sum.throttled * 100, <=, 2 * sum.guests);   /* [1.5] */
     g_assert_cmpuint(sum.stopped, ==, 0);
-    g_assert_cmpfloat(sum.lost_s, <=, 0.2 * sum.counter_lost_s); /* [0.14] */
+    g_assert_cmpfloat(sum.lost_s, <=, 0.05 * sum.counter_lost_s); /* [0.02] */
     g_free(points);
 }
 

@@ -181,7 +181,8 @@ static void test_total(void)
                 .fallback_downtime_ms = random_value(&seed),
                 .downtime_limit_ms = random_value(&seed),
                 .switchover_bps = random_value(&seed),
-                .deadline_s = random_value(&seed),
+                .deadline_s = next_random(&seed) % 2 * random_value(&seed),
+                .looks = next_random(&seed) % 2,
             };
             AutoConvergeSample sample = {
                 .since_start_ns = random_value(&seed),
@@ -193,8 +194,14 @@ static void test_total(void)
                 .other_bytes = random_value(&seed),
                 .zero_bytes = random_value(&seed),
                 .partial = next_random(&seed) % 2,
+                .count = next_random(&seed) % (AUTO_CONVERGE_COUNTS_MAX + 2),
             };
+            unsigned i;
 
+            for (i = 0; i < AUTO_CONVERGE_COUNTS_MAX; i++) {
+                sample.counts[i].guest_run_ns = random_value(&seed);
+                sample.counts[i].dirty_bytes = random_value(&seed);
+            }
             assert_sane(&state, &config,
                         auto_converge_update(&state, &config, &sample));
             switch (next_random(&seed) % 8) {
@@ -556,14 +563,14 @@ static void test_slow_link(void)
     d = step(&state, &defaults, slow);
     g_assert_cmpuint(d.throttle_permille, >, 0);
 
-    /* Six times what was sent would be too much at any rate that it had. */
+    /* Nine times what was sent would be too much at any rate that it had. */
     begin(&state, 20000, 640);
-    slow.dirty_bytes *= 6;
+    slow.dirty_bytes *= 9;
     d = step(&state, &defaults, slow);
     g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_UNCONFIRMED);
     /* The bulk pass was as slow, but for its zero pages. */
     init_from_garbage(&state);
-    slow.dirty_bytes /= 6;
+    slow.dirty_bytes /= 9;
     step(&state, &defaults, (AutoConvergeSample) {
         .elapsed_ns = 20 * S_TO_NS,
         .guest_run_ns = 20 * S_TO_NS,
@@ -725,7 +732,7 @@ static void test_exponent_ignores_close_points(void)
     AutoConvergeDecision d;
 
     init_from_garbage(&state);
-    step(&state, &defaults, window(11000, 11000, 500, 1100, 500));
+    step(&state, &defaults, window(11000, 11000, 500, 700, 500));
     d = step_twice(&state, &defaults, window(10000, 10000, 505, 500, 505));
     g_assert_cmpuint(d.throttle_permille, ==, 752);
 }
@@ -863,7 +870,7 @@ static void test_ceiling_look(void)
     for (i = 0; i < 4; i++) {
         d = step(&state, &defaults, part);
         g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
-        g_assert_cmpuint(d.look_ms, ==, i < 3 ? 1281 : 1050);
+        g_assert_cmpuint(d.look_ms, ==, i < 3 ? 1281 : 420);
     }
     d = step(&state, &defaults, window(1400, 14, 20, 140, 360));
     g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
@@ -922,6 +929,153 @@ static void test_throttle_look(void)
     d = step(&state, &defaults, part);
     g_assert_cmpuint(d.throttle_permille, ==, 900);
     g_assert_cmpuint(d.look_ms, ==, 5001);
+}
+
+/*
+ * 1000 MiB at 100 MiB/s are written over and over.  The bulk pass has told
+ * that, so the next is looked at, for a fifth of its 10 s or until 600 MiB are
+ * dirty.
+ */
+static AutoConvergeDecision begin_first_look(AutoConvergeState *state,
+                                             const AutoConvergeConfig *config)
+{
+    AutoConvergeDecision d;
+
+    init_from_garbage(state);
+    d = step(state, config, window(10000, 10000, 1000, 1000, 1000));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_UNCONFIRMED);
+    g_assert_cmpuint(d.throttle_permille, ==, 0);
+    g_assert_cmpuint(d.look_ms, ==, 2000);
+    g_assert_cmpuint(d.look_bytes, ==, 600 * MIB);
+    return d;
+}
+
+/* So much was dirty after 1/16, 1/8, 1/4 ... s of execution, and less was new. */
+static AutoConvergeSample look(uint64_t ms, const unsigned *dirty,
+                               unsigned count)
+{
+    AutoConvergeSample sample = window(ms, ms, ms / 100, ms / 10,
+                                       1000 - ms / 10 + ms / 100);
+    unsigned i;
+
+    sample.partial = true;
+    sample.count = count;
+    for (i = 0; i < count; i++) {
+        sample.counts[i].guest_run_ns = (63 << i) * MS_TO_NS;
+        sample.counts[i].dirty_bytes = dirty[i] * MIB;
+    }
+    return sample;
+}
+
+/*
+ * The throttle is read off the curve.  With 800 MiB/s a quarter of the 955 MiB
+ * that are left are dirty after 298 ms, which is 3.1 % of 9.55 s.  The bulk
+ * pass alone would have asked for 75 %.
+ */
+static void test_first_look(void)
+{
+    static const unsigned linear[] = { 50, 101, 202, 403 };
+    static const unsigned saturated[] = { 600 };
+    static const unsigned steep[] = { 550, 700 };
+    static const unsigned calm[] = { 1, 2, 4, 8, 16 };
+    AutoConvergeConfig config = defaults;
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+
+    config.looks = true;
+    begin_first_look(&state, &config);
+    d = step(&state, &config, look(504, linear, ARRAY_SIZE(linear)));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_ENGAGE);
+    g_assert_cmpuint(d.throttle_permille, ==, 969);
+    g_assert_cmpuint(d.look_bytes, ==, 0);
+
+    /* At the ceiling, 67 % of it would be dirty again: it is stopped at once. */
+    begin_first_look(&state, &config);
+    d = step(&state, &config, look(63, saturated, ARRAY_SIZE(saturated)));
+    g_assert_true(d.switchover);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_STOP_AND_COPY);
+    g_assert_cmpuint(d.throttle_permille, ==, 0);
+    g_assert_cmpuint(d.predicted_downtime_ms, <, 10001);
+    g_assert_cmpuint(d.look_ms, ==, 0);
+
+    /* ... unless that is too long, or nobody wants it. */
+    config.fallback_downtime_ms = 9000;
+    begin_first_look(&state, &config);
+    d = step(&state, &config, look(63, saturated, ARRAY_SIZE(saturated)));
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+    config.fallback_downtime_ms = 0;
+    config.fallback = AUTO_CONVERGE_FALLBACK_NONE;
+    begin_first_look(&state, &config);
+    d = step(&state, &config, look(63, saturated, ARRAY_SIZE(saturated)));
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+    config.fallback = AUTO_CONVERGE_FALLBACK_STOP_AND_COPY;
+
+    /*
+     * What a throttle of 99 % does is known only where it was measured: with
+     * a ceiling of 99 % a pass is 99 ms long for the guest, and 550 MiB in 63
+     * ms may be 868 at the most, and 550 at the least.  The passes after it
+     * are shorter, and all that is known is that it is less.
+     */
+    begin_first_look(&state, &config);
+    d = step(&state, &config, look(126, steep, ARRAY_SIZE(steep)));
+    g_assert_true(d.switchover);
+
+    /* It has become calm: nothing happens, and the window goes on. */
+    begin_first_look(&state, &config);
+    d = step(&state, &config, look(2000, calm, ARRAY_SIZE(calm)));
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_WATCH);
+    g_assert_cmpuint(d.throttle_permille, ==, 0);
+    g_assert_cmpuint(d.look_ms, ==, 0);
+    d = step(&state, &config, window(8000, 8000, 70, 800, 90));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_CONVERGES);
+    g_assert_cmpuint(d.transfer_rate_bps, ==, 100 * MIB);
+}
+
+/*
+ * A log that is not QEMU's cannot be counted, or hardly.  All that is known
+ * then is that 160 of the 200 MiB that were sent are dirty again, so not more
+ * than 800 of all, after 2 s: an eighth of that, in proportion, is 0.6 s.
+ */
+static void test_first_look_uncounted(void)
+{
+    static const unsigned few[] = { 1, 2 };
+    AutoConvergeConfig config = defaults;
+    AutoConvergeState state;
+    AutoConvergeSample part = look(2000, few, ARRAY_SIZE(few));
+    AutoConvergeDecision d[2];
+    unsigned i;
+
+    config.looks = true;
+    part.dirty_bytes = 160 * MIB;
+    part.remaining_bytes = 960 * MIB;
+    for (i = 0; i < ARRAY_SIZE(d); i++) {
+        begin_first_look(&state, &config);
+        d[i] = step(&state, &config, part);
+        g_assert_cmpint(d[i].phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+        part.count = 0;
+    }
+    g_assert_cmpint(d[0].reason, ==, d[1].reason);
+}
+
+/* No look: the pass is too short; or there is a deadline. */
+static void test_no_first_look(void)
+{
+    AutoConvergeConfig config = defaults;
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+
+    config.looks = true;
+    init_from_garbage(&state);
+    d = step(&state, &config, window(10000, 10000, 31, 31, 31));
+    g_assert_cmpuint(d.throttle_permille, ==, 0);
+    g_assert_cmpuint(d.look_ms, >, 0);
+    d = step(&state, &config, window(10000, 10000, 31, 31, 31));
+    g_assert_cmpuint(d.throttle_permille, >, 0); /* no look came */
+
+    config.deadline_s = 25;
+    init_from_garbage(&state);
+    d = step(&state, &config, window(10000, 10000, 1000, 1000, 1000));
+    g_assert_cmpuint(d.throttle_permille, >, 0);
 }
 
 /* A ceiling that was not held for a whole window is not judged. */
@@ -1559,6 +1713,10 @@ static void add_ceiling_tests(void)
                     test_ceiling_then_fallback);
     g_test_add_func("/auto-converge/ceiling/look", test_ceiling_look);
     g_test_add_func("/auto-converge/law/look", test_throttle_look);
+    g_test_add_func("/auto-converge/law/first-look", test_first_look);
+    g_test_add_func("/auto-converge/law/first-look-uncounted",
+                    test_first_look_uncounted);
+    g_test_add_func("/auto-converge/law/no-first-look", test_no_first_look);
     g_test_add_func("/auto-converge/ceiling/whole-window",
                     test_ceiling_whole_window);
     g_test_add_func("/auto-converge/ceiling/converges",

@@ -1096,25 +1096,25 @@ static bool take_first_look(AutoConvergeState *state,
     return true;
 }
 
-/* When to look next?  After a part of the pass, and at last when it is over. */
+/*
+ * When to look next?  After a part of the pass, and at last when it is over:
+ * @left_bytes of it are.
+ */
 static unsigned plan_look_ms(const AutoConvergeState *state,
                              const AutoConvergeDecision *next,
-                             const Window *win, const Limits *lim, bool partial)
+                             const Limits *lim, double left_bytes)
 {
-    double pass_bytes = partial ? state->remaining_bytes :
-                                  win->remaining_bytes;
-    double left_bytes = partial ? pass_bytes - win->drained_bytes : pass_bytes;
-    double bytes = fmin(LOOK_PART * pass_bytes, left_bytes);
+    double bytes = fmin(LOOK_PART * state->remaining_bytes, left_bytes);
 
     if (state->looks) {
-        return clamp(ceil(bytes / win->drain_bps * MS_PER_S),
+        return clamp(ceil(bytes / state->drain_bps * MS_PER_S),
                      AUTO_CONVERGE_COUNT_FIRST_MS, INT_MAX);
     }
     if (!is_throttled(next) || (next->phase == AUTO_CONVERGE_PHASE_CEILING &&
                                 !can_fall_back(state, lim))) {
         return 0;
     }
-    return clamp(ceil(bytes / win->drain_bps * MS_PER_S) + 1, LOOK_MIN_MS,
+    return clamp(ceil(bytes / state->drain_bps * MS_PER_S) + 1, LOOK_MIN_MS,
                  INT_MAX);
 }
 
@@ -1136,7 +1136,8 @@ static bool take_sample(AutoConvergeState *state, AutoConvergeDecision *next,
     } else {
         goes_on = !take_look(state, next, &win, lim);
     }
-    next->look_ms = plan_look_ms(state, next, &win, lim, goes_on);
+    next->look_ms = plan_look_ms(state, next, lim, state->remaining_bytes -
+                                 (goes_on ? win.drained_bytes : 0));
     next->look_bytes = state->looks ?
                        IN_VAIN_RATIO * win.remaining_bytes : 0;
     next->predicted_downtime_ms = double_to_u64(stop_length_s(&win) * MS_PER_S);
@@ -1182,9 +1183,7 @@ static AutoConvergeDecision decide_between(AutoConvergeState *state,
     state->so_far = (AutoConvergeSample) { 0 };
     state->looks = false;
     next.look_bytes = 0;
-    if (!is_throttled(&next)) {
-        next.look_ms = 0;
-    }
+    next.look_ms = 0;
     state->last = next;
     return next;
 }
@@ -1229,7 +1228,12 @@ auto_converge_reconfigure(AutoConvergeState *state,
     default:
         break;
     }
-    return decide_between(state, next);
+    next = decide_between(state, next);
+    if (is_throttled(&next)) {
+        next.look_ms = plan_look_ms(state, &next, &lim, state->remaining_bytes);
+        state->last.look_ms = next.look_ms;
+    }
+    return next;
 }
 
 AutoConvergeDecision auto_converge_lease_up(AutoConvergeState *state)

@@ -894,6 +894,13 @@ static void test_ceiling_look(void)
     d = step(&state, &config, part);
     g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
 
+    /* ... until there is. */
+    d = auto_converge_reconfigure(&state, &defaults);
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+    g_assert_cmpuint(d.look_ms, ==, 1085);
+    d = step(&state, &defaults, part);
+    g_assert_true(d.switchover);
+
     /* What fits by then is completed. */
     reach_ceiling(&state, &defaults);
     part.remaining_bytes = 20 * MIB;

@@ -257,6 +257,19 @@ static void begin(StopTest *t, int bytes_per_s)
                              " 'arguments': { 'uri': %s } }", uri);
 }
 
+/* It is held at the ceiling, which is in vain, and no stop is allowed. */
+static void begin_held(StopTest *t, int bytes_per_s)
+{
+    set_str(t->from.qts, "cpu-throttle-fallback", "none");
+    begin(t, bytes_per_s);
+    pass_event(t->from.qts, "phase", "ceiling");
+}
+
+static void allow_stop(StopTest *t)
+{
+    set_str(t->from.qts, "cpu-throttle-fallback", "stop-and-copy");
+}
+
 /*
  * The guest is stopped, over a link of so many bytes per second from now.  That
  * is slow before already, so that a test that comes late still sees the stop.
@@ -264,14 +277,15 @@ static void begin(StopTest *t, int bytes_per_s)
 static void begin_stop(StopTest *t, const char *workload, int bytes_per_s)
 {
     *t = prepare(workload);
-    begin(t, FAST_BYTES_PER_S);
-    pass_event(t->from.qts, "phase", "ceiling");
+    begin_held(t, FAST_BYTES_PER_S);
+    pass_event(t->from.qts, "phase", "let-go");
     relay_set(&t->relay, SLOW_BYTES_PER_S);
+    allow_stop(t);
     pass_event(t->from.qts, "phase", "fallback");
-    relay_set(&t->relay, bytes_per_s);
     while (is_running(t->from.qts)) {
         g_usleep(1000);
     }
+    relay_set(&t->relay, bytes_per_s);
 }
 
 /* The destination notices that nothing more comes, and exits. */
@@ -377,7 +391,7 @@ static void test_alive(void)
 {
     StopTest t;
     Look now, before = { .remaining_bytes = INT64_MAX / 2 };
-    int64_t longest_ms = 0, looks = 0;
+    int64_t longest_ms = 0, looks = 0, rises = 0;
     QDict *status, *reply;
 
     begin_stop(&t, GUEST_BUSY, SLOW_BYTES_PER_S);
@@ -389,9 +403,9 @@ static void test_alive(void)
     qobject_unref(reply);
     for (now = look(t.from.qts); now.stopped; now = look(t.from.qts)) {
         longest_ms = MAX(longest_ms, now.reply_ms);
-        /* A sync at the end finds what the guest wrote last. */
-        g_assert_cmpint(now.remaining_bytes, <=,
-                        before.remaining_bytes + MIB);
+        /* The sync after the stop finds what the guest wrote last. */
+        rises += now.remaining_bytes > before.remaining_bytes + MIB;
+        g_assert_cmpint(rises, <=, 1);
         g_assert_cmpint(now.downtime_ms, >=, before.downtime_ms);
         before = now;
         looks++;
@@ -406,14 +420,17 @@ static void test_alive(void)
     end(&t);
 }
 
-/* What was predicted is what it takes: in 10 %, and 100 ms for the host. */
+/*
+ * What was predicted is what it takes: in 10 %, and 100 ms for the host.  The
+ * link is so slow that also on a busy host it is what the bulk pass waits for.
+ */
 static void test_predicted(void)
 {
     StopTest t = prepare(GUEST_BUSY);
     QDict *info;
     int64_t predicted_ms, real_ms;
 
-    begin(&t, LINK_BYTES_PER_S);
+    begin(&t, SLOW_BYTES_PER_S);
     pass_event(t.from.qts, "phase", "fallback");
     while (is_running(t.from.qts)) {
         g_usleep(1000);
@@ -680,8 +697,7 @@ static void test_lease(void)
     StopTest t = prepare(GUEST_BUSY);
     int64_t then_ms, longest_ms = 0;
 
-    begin(&t, LINK_BYTES_PER_S);
-    pass_event(t.from.qts, "phase", "ceiling");
+    begin_held(&t, LINK_BYTES_PER_S);
     then_ms = clock_ms();
     signal_destination(&t, SIGSTOP);
     wait_let_go(t.from.qts, LEASE_MAX_MS);
@@ -694,6 +710,7 @@ static void test_lease(void)
     g_assert_cmpint(longest_ms, <, REPLY_MAX_MS);
     signal_destination(&t, SIGCONT);
     pass_event(t.from.qts, "reason", "resume");
+    allow_stop(&t);
     pass_event(t.from.qts, "phase", "fallback");
     assert_arrived(&t);
     end(&t);
@@ -709,12 +726,34 @@ static void test_look(void)
     QDict *info;
     int64_t windows;
 
+    set_str(t.from.qts, "cpu-throttle-fallback", "none");
     begin(&t, LINK_BYTES_PER_S);
     info = wait_event(t.from.qts, "phase", "ceiling");
+    allow_stop(&t);
     windows = qdict_get_int(info, "windows");
     qobject_unref(info);
     info = wait_event(t.from.qts, "phase", "fallback");
     g_assert_cmpint(qdict_get_int(info, "windows"), ==, windows);
+    qobject_unref(info);
+    assert_arrived(&t);
+    end(&t);
+}
+
+/*
+ * A fifth of the time is enough for it to dirty everything again while that is
+ * sent: no throttle is tried before the stop.
+ */
+static void test_at_once(void)
+{
+    StopTest t = prepare(GUEST_BUSY);
+    QDict *info;
+
+    begin(&t, LINK_BYTES_PER_S);
+    info = wait_event(t.from.qts, "phase", "fallback");
+    g_assert_cmpstr(qdict_get_str(info, "reason"), ==, "stop-and-copy");
+    g_assert_cmpfloat(qdict_get_double(info, "highest-throttle"), ==, 0);
+    g_assert_cmpint(qdict_get_int(info, "throttled-time"), ==, 0);
+    g_assert_cmpint(qdict_get_int(info, "predicted-downtime"), >, 2000);
     qobject_unref(info);
     assert_arrived(&t);
     end(&t);
@@ -796,7 +835,6 @@ static void test_deadline_far(void)
     wait_windows(t.from.qts, 6);
     wait_reason(t.from.qts, "deadline");
     set_int(t.from.qts, "cpu-throttle-deadline", 0);
-    pass_event(t.from.qts, "phase", "ceiling");
     pass_event(t.from.qts, "phase", "fallback");
     assert_arrived(&t);
     end(&t);
@@ -827,8 +865,7 @@ static void test_live_ceiling(void)
     StopTest t = prepare(GUEST_BUSY);
     int64_t then_ms;
 
-    begin(&t, LINK_BYTES_PER_S);
-    pass_event(t.from.qts, "phase", "ceiling");
+    begin_held(&t, LINK_BYTES_PER_S);
     relay_set(&t.relay, MIB);
     set_int(t.from.qts, "max-cpu-throttle", CEILING / 2);
     then_ms = clock_ms();
@@ -1059,8 +1096,7 @@ static void test_snapshot(void)
     int64_t held_ms;
 
     create_disk(t.from.qts, path);
-    begin(&t, FAST_BYTES_PER_S);
-    pass_event(t.from.qts, "phase", "ceiling");
+    begin_held(&t, FAST_BYTES_PER_S);
     do {
         before = query_auto_converge(t.from.qts);
         held_ms = qdict_get_int(before, "throttled-time");
@@ -1129,6 +1165,7 @@ void auto_converge_add_stop_tests(void)
     qtest_add_data_func("/auto-converge/stop/unwanted/bound", "bound",
                         test_unwanted);
     qtest_add_func("/auto-converge/stop/look", test_look);
+    qtest_add_func("/auto-converge/stop/at-once", test_at_once);
     qtest_add_func("/auto-converge/watch/slow-link", test_slow_link);
     qtest_add_func("/auto-converge/watch/burst", test_burst);
     qtest_add_func("/auto-converge/deadline/far", test_deadline_far);

@@ -492,11 +492,12 @@ static void test_fallback(void)
     Migration m;
     QDict *info;
 
-    migration_begin_pathological(&m, "stop-and-copy");
+    migration_begin_pathological(&m, "none");
     info = wait_event(m.from.qts, "phase", "ceiling");
     g_assert_cmpfloat(qdict_get_double(info, "throttle"), ==,
                       CEILING_PATHOLOGICAL);
     qobject_unref(info);
+    set_str(m.from.qts, "cpu-throttle-fallback", "stop-and-copy");
     info = wait_event(m.from.qts, "phase", "fallback");
     g_assert_cmpstr(qdict_get_str(info, "reason"), ==, "stop-and-copy");
     qobject_unref(info);
@@ -600,17 +601,17 @@ static void begin_until(Migration *m, const char *phase)
     }
     *m = migration_prepare(GUEST_PATHOLOGICAL);
     set_int(m->from.qts, "max-cpu-throttle", CEILING_PATHOLOGICAL);
-    if (!strcmp(phase, "ceiling")) {
-        set_str(m->from.qts, "cpu-throttle-fallback", "none");
-    }
+    set_str(m->from.qts, "cpu-throttle-fallback", "none");
     set_capability(m->from.qts, "pause-before-switchover", true);
     migration_begin(m);
     if (!strcmp(phase, "watch")) {
         wait_status(m->from.qts, "active");
     } else {
-        pass_event(m->from.qts, "phase", phase);
+        pass_event(m->from.qts, "phase", "ceiling");
     }
     if (!strcmp(phase, "fallback")) {
+        set_str(m->from.qts, "cpu-throttle-fallback", "stop-and-copy");
+        pass_event(m->from.qts, "phase", phase);
         wait_status(m->from.qts, "pre-switchover");
         g_assert_false(is_running(m->from.qts));
     }

@@ -44,6 +44,8 @@ static bool rest_fits;    /* ... as of the window that has just ended */
 static unsigned look_ms;  /* after the last window or look; 0: after the pass */
 static size_t look_pages; /* ... or when so many became dirty; 0: do not count */
 
+static bool rate_changed; /* since the window began */
+
 /* Of the migration thread: is a look taken; when was the last, or a window? */
 static bool looking;
 static int64_t looked_ms;
@@ -120,6 +122,8 @@ bool auto_converge_control_start(Error **errp)
     qatomic_set(&look_pages, 0);
     auto_converge_init(&control.state);
     control.enabled = migrate_auto_converge();
+    control.max_bandwidth = migrate_get_current()->parameters.max_bandwidth;
+    qatomic_set(&rate_changed, false);
     control.started_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
     cpu_throttle_reset_held();
     if (control.enabled) {
@@ -222,6 +226,12 @@ void auto_converge_control_window(AutoConvergeSample *sample,
     }
     control_load_config();
     looked_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
+    if (qatomic_xchg(&rate_changed, false)) {
+        now = auto_converge_restart_window(&control.state, &control.config,
+                                           sample->remaining_bytes);
+        control_obey(&before, &now);
+        return;
+    }
     sample->partial = looking;
     sample->other_bytes = other_bytes;
     sample->since_start_ns = (looked_ms - control.started_ms) * SCALE_MS;
@@ -246,6 +256,12 @@ static void control_obey_between(AutoConvergeDecision before,
 void auto_converge_control_reload(void)
 {
     AutoConvergeDecision before = control.state.last;
+    uint64_t max_bandwidth = migrate_get_current()->parameters.max_bandwidth;
+
+    if (max_bandwidth != control.max_bandwidth) {
+        control.max_bandwidth = max_bandwidth;
+        qatomic_set(&rate_changed, true);
+    }
 
     if (control.enabled &&
         migrate_get_current()->state == MIGRATION_STATUS_ACTIVE &&
@@ -322,8 +338,9 @@ bool auto_converge_control_look_is_due(int64_t cost_ms)
     unsigned wait_ms = qatomic_read(&look_ms);
     int64_t elapsed_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME) - looked_ms;
 
-    return wait_ms && cost_ms * LOOK_COSTS_MAX <= wait_ms &&
-           (count_if_due(elapsed_ms) || elapsed_ms >= wait_ms);
+    return qatomic_read(&rate_changed) ||
+           (wait_ms && cost_ms * LOOK_COSTS_MAX <= wait_ms &&
+            (count_if_due(elapsed_ms) || elapsed_ms >= wait_ms));
 }
 
 void auto_converge_control_look(bool begins)

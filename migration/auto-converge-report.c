@@ -88,6 +88,10 @@ AutoConvergeInfo *auto_converge_query(void)
     if (info->has_predicted_time) {
         info->predicted_time = last->predicted_time_ms;
     }
+    info->has_predicted_loss = last->predicted_loss_ms != AUTO_CONVERGE_NEVER;
+    if (info->has_predicted_loss) {
+        info->predicted_loss = last->predicted_loss_ms;
+    }
     info->throttled_time = cpu_throttle_get_held_ns() / SCALE_MS;
     info->has_downtime = query_downtime_ms(control, &info->downtime);
     info->fallback = query_fallback(control);
@@ -125,6 +129,10 @@ void auto_converge_print_info(Monitor *mon, const AutoConvergeInfo *info)
     if (info->has_predicted_time) {
         monitor_printf(mon, "auto-converge predicted time: %" PRIu64 " ms\n",
                        info->predicted_time);
+    }
+    if (info->has_predicted_loss) {
+        monitor_printf(mon, "auto-converge predicted loss: %" PRIu64 " ms\n",
+                       info->predicted_loss);
     }
     monitor_printf(mon, "auto-converge throttled time: %" PRIu64 " ms\n",
                    info->throttled_time);

@@ -904,6 +904,28 @@ static uint64_t predict_time_ms(const AutoConvergeState *state,
            AUTO_CONVERGE_NEVER;
 }
 
+/*
+ * What does the guest lose until then, in time that its work takes when nothing
+ * holds it back?  Of what it executed freely, the part that it may not execute
+ * now; and the final stop.
+ */
+static uint64_t predict_loss_ms(const AutoConvergeState *state,
+                                const Window *win, const Limits *lim,
+                                const AutoConvergeDecision *next)
+{
+    double demand = state->free_s > 0 ? state->free_run_s / state->free_s : 1;
+    double run_share = throttle_to_run_share(next->throttle_permille);
+    double lost_share = demand > run_share ? 1 - run_share / demand : 0;
+
+    if (next->switchover || next->post_copy ||
+        next->predicted_time_ms == AUTO_CONVERGE_NEVER) {
+        return next->switchover ? next->predicted_downtime_ms :
+               next->post_copy ? 0 : AUTO_CONVERGE_NEVER;
+    }
+    return double_to_u64(lost_share * next->predicted_time_ms +
+                         fmin(stop_length_s(win), lim->downtime_s) * MS_PER_S);
+}
+
 void auto_converge_init(AutoConvergeState *state)
 {
     *state = (AutoConvergeState) {
@@ -911,6 +933,7 @@ void auto_converge_init(AutoConvergeState *state)
         .last.reason = AUTO_CONVERGE_REASON_START,
         .last.predicted_downtime_ms = AUTO_CONVERGE_NEVER,
         .last.predicted_time_ms = AUTO_CONVERGE_NEVER,
+        .last.predicted_loss_ms = AUTO_CONVERGE_NEVER,
         .exponent = EXPONENT_MAX,
     };
 }
@@ -1142,6 +1165,7 @@ static bool take_sample(AutoConvergeState *state, AutoConvergeDecision *next,
                        IN_VAIN_RATIO * win.remaining_bytes : 0;
     next->predicted_downtime_ms = double_to_u64(stop_length_s(&win) * MS_PER_S);
     next->predicted_time_ms = predict_time_ms(state, &win, lim, next);
+    next->predicted_loss_ms = predict_loss_ms(state, &win, lim, next);
     return !goes_on;
 }
 
@@ -1161,6 +1185,7 @@ AutoConvergeDecision auto_converge_update(AutoConvergeState *state,
     next.transfer_rate_bps = bytes_to_bps(sum.drained_bytes, sum.elapsed_ns);
     next.predicted_downtime_ms = AUTO_CONVERGE_NEVER;
     next.predicted_time_ms = AUTO_CONVERGE_NEVER;
+    next.predicted_loss_ms = AUTO_CONVERGE_NEVER;
     next.complete = false;
 
     if (sample_is_usable(&sum)) {
@@ -1185,6 +1210,17 @@ static AutoConvergeDecision decide_between(AutoConvergeState *state,
     next.look_bytes = 0;
     next.look_ms = 0;
     state->last = next;
+    return next;
+}
+
+/* ... and goes on from here. */
+static AutoConvergeDecision plan_anew(AutoConvergeState *state,
+                                      AutoConvergeDecision next,
+                                      const Limits *lim)
+{
+    next = decide_between(state, next);
+    next.look_ms = plan_look_ms(state, &next, lim, state->remaining_bytes);
+    state->last.look_ms = next.look_ms;
     return next;
 }
 
@@ -1228,12 +1264,19 @@ auto_converge_reconfigure(AutoConvergeState *state,
     default:
         break;
     }
-    next = decide_between(state, next);
-    if (is_throttled(&next)) {
-        next.look_ms = plan_look_ms(state, &next, &lim, state->remaining_bytes);
-        state->last.look_ms = next.look_ms;
-    }
-    return next;
+    return plan_anew(state, next, &lim);
+}
+
+AutoConvergeDecision
+auto_converge_restart_window(AutoConvergeState *state,
+                             const AutoConvergeConfig *config,
+                             uint64_t remaining_bytes)
+{
+    const Limits lim = limits_from_config(config);
+
+    state->remaining_bytes = remaining_bytes;
+    state->looked = false;
+    return plan_anew(state, state->last, &lim);
 }
 
 AutoConvergeDecision auto_converge_lease_up(AutoConvergeState *state)
@@ -1248,6 +1291,7 @@ AutoConvergeDecision auto_converge_lease_up(AutoConvergeState *state)
         next.throttle_permille = 0;
         next.predicted_downtime_ms = AUTO_CONVERGE_NEVER;
         next.predicted_time_ms = AUTO_CONVERGE_NEVER;
+        next.predicted_loss_ms = AUTO_CONVERGE_NEVER;
     }
     return decide_between(state, next);
 }
@@ -1262,6 +1306,7 @@ AutoConvergeDecision auto_converge_stop_ended(AutoConvergeState *state,
     let_go(state, &next, reason);
     state->stop_barred = true;
     next.predicted_time_ms = AUTO_CONVERGE_NEVER;
+    next.predicted_loss_ms = AUTO_CONVERGE_NEVER;
     return decide_between(state, next);
 }
 

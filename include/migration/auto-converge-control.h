@@ -65,6 +65,7 @@ typedef struct AutoConvergeControl {
     unsigned highest_permille; /* the highest throttle decided */
     uint64_t windows;          /* number of windows measured */
     uint64_t zero_bytes;       /* of zero pages, sent before the window */
+    uint64_t max_bandwidth;    /* the parameter, since the window began */
     uint64_t ended_stops_ms;   /* length of the stops that were ended */
 } AutoConvergeControl;
 
@@ -129,7 +130,8 @@ bool auto_converge_control_take_fits(void);
 /*
  * For the migration thread: does the law want to look at the pass now, if that
  * costs so much?  A window that ends while a look is taken is a partial one.
- * Counts what became dirty, where the law wants that.
+ * Counts what became dirty, where the law wants that.  And true when the window
+ * is to begin anew, because max-bandwidth is another now.
  */
 bool auto_converge_control_look_is_due(int64_t cost_ms);
 void auto_converge_control_look(bool begins);

@@ -257,6 +257,7 @@ typedef struct AutoConvergeDecision {
     uint64_t look_bytes;           /* or when as much became dirty; 0: do not */
     uint64_t predicted_downtime_ms; /* a stop made now, R / B; or _NEVER */
     uint64_t predicted_time_ms;    /* until completion, or _NEVER */
+    uint64_t predicted_loss_ms;    /* what that costs the guest, or _NEVER */
 } AutoConvergeDecision;
 
 /* A pass with so much run time w dirties that much, U. */
@@ -318,6 +319,15 @@ AutoConvergeDecision auto_converge_update(AutoConvergeState *state,
 AutoConvergeDecision
 auto_converge_reconfigure(AutoConvergeState *state,
                           const AutoConvergeConfig *config);
+
+/*
+ * What is sent from now on is sent at another rate, for a reason that is not
+ * the guest's: the window begins anew, with @remaining_bytes left.
+ */
+AutoConvergeDecision
+auto_converge_restart_window(AutoConvergeState *state,
+                             const AutoConvergeConfig *config,
+                             uint64_t remaining_bytes);
 
 /* Nothing was sent for as long as a throttle may last without a window. */
 AutoConvergeDecision auto_converge_lease_up(AutoConvergeState *state);

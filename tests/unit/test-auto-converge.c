@@ -205,6 +205,10 @@ static void test_total(void)
             assert_sane(&state, &config,
                         auto_converge_update(&state, &config, &sample));
             switch (next_random(&seed) % 8) {
+            case 3:
+                auto_converge_restart_window(&state, &config,
+                                             random_value(&seed));
+                break;
             case 0:
                 auto_converge_reconfigure(&state, &config);
                 break;
@@ -1085,6 +1089,68 @@ static void test_no_first_look(void)
     g_assert_cmpuint(d.throttle_permille, >, 0);
 }
 
+/*
+ * What going on costs: of the 33.3 s that are predicted nine tenths, and the
+ * stop at the end.  A guest that needs a fifth of a CPU loses half of its work
+ * when it gets a tenth.
+ */
+static void test_loss(void)
+{
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+
+    init_from_garbage(&state);
+    d = step(&state, &defaults, window(10000, 10000, 2500, 1000, 2500));
+    g_assert_cmpuint(d.throttle_permille, ==, 900);
+    g_assert_cmpuint(d.predicted_time_ms, ==, 33334);
+    g_assert_cmpuint(d.predicted_loss_ms, ==, 30301);
+
+    init_from_garbage(&state);
+    d = step(&state, &defaults, window(10000, 2000, 1250, 1000, 1250));
+    g_assert_cmpuint(d.throttle_permille, ==, 960);
+    g_assert_cmpuint(d.predicted_time_ms, ==, 16667);
+    g_assert_cmpuint(d.predicted_loss_ms, ==, 13634);
+
+    /* A stop costs what it takes; what does not end has no price. */
+    d = reach_ceiling(&state, &defaults);
+    d = step(&state, &defaults, window(6400, 64, 640, 640, 640));
+    g_assert_true(d.switchover);
+    g_assert_cmpuint(d.predicted_loss_ms, ==, d.predicted_downtime_ms);
+    init_from_garbage(&state);
+    d = step(&state, &defaults, window(10000, 10000, 100, 1000, 100));
+    g_assert_cmpuint(d.predicted_loss_ms, ==, 300);
+    d = step(&state, &defaults, window(1000, 1000, 100, 100, 100));
+    g_assert_cmpuint(d.predicted_loss_ms, ==, AUTO_CONVERGE_NEVER);
+}
+
+/* What was sent at another rate is forgotten, and not what was decided. */
+static void test_restart(void)
+{
+    AutoConvergeState state;
+    AutoConvergeSample part = window(1500, 15, 0, 150, 490);
+    AutoConvergeDecision d;
+
+    part.partial = true;
+    reach_ceiling(&state, &defaults);
+    step(&state, &defaults, part);
+    d = auto_converge_restart_window(&state, &defaults, 490 * MIB);
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_CEILING);
+    g_assert_cmpuint(d.throttle_permille, ==, 990);
+    g_assert_cmpuint(d.look_ms, ==, 980 + 1);
+    /* A fifth of the 490 MiB, and all of it dirty again */
+    part = window(1000, 10, 100, 100, 490);
+    part.partial = true;
+    d = step(&state, &defaults, part);
+    g_assert_true(d.switchover);
+
+    /* The bulk pass is what comes after it. */
+    init_from_garbage(&state);
+    d = auto_converge_restart_window(&state, &defaults, 2000 * MIB);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_START);
+    d = step(&state, &defaults, window(20000, 20000, 640, 2000, 640));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_CONVERGES);
+}
+
 /* A ceiling that was not held for a whole window is not judged. */
 static void test_ceiling_whole_window(void)
 {
@@ -1720,6 +1786,8 @@ static void add_ceiling_tests(void)
                     test_ceiling_then_fallback);
     g_test_add_func("/auto-converge/ceiling/look", test_ceiling_look);
     g_test_add_func("/auto-converge/law/look", test_throttle_look);
+    g_test_add_func("/auto-converge/law/loss", test_loss);
+    g_test_add_func("/auto-converge/law/restart", test_restart);
     g_test_add_func("/auto-converge/law/first-look", test_first_look);
     g_test_add_func("/auto-converge/law/first-look-uncounted",
                     test_first_look_uncounted);

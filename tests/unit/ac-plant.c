@@ -196,7 +196,8 @@ static void run_guest(AcPlant *plant, AcPass *pass, double slice_s,
     unsigned i;
 
     for (i = 0; i < guest->region_count; i++) {
-        plant->written_bytes[i] += guest->regions[i].write_bps * done *
+        plant->written_bytes[i] += guest->regions[i].write_bps *
+                                   (guest->regions[i].dma ? 1 : done) *
                                    activity * slice_s;
     }
     plant->lost_s += activity > 0 ? slice_s * (1 - done) : 0;

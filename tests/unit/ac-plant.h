@@ -51,6 +51,7 @@ typedef struct AcRegion {
     double bytes;
     double write_bps; /* bytes written per second when nothing holds it back */
     bool swept;
+    bool dma;         /* by a device, whatever the vCPUs execute */
 } AcRegion;
 
 typedef struct AcVcpu {

@@ -120,6 +120,63 @@ const AcScenario ac_scenarios[] = {
           ONE_REGION(2 * GB, 1.5 * GBIT_BPS, false) },
         { .bps = GBIT_BPS, .jitter = 0.2, .seed = 1, .share_period_s = 20,
           .share_factor = 0.5 },
+    }, {
+        "four-at-once",
+        "Four migrations on one link, of which one after the other ends: while "
+        "they are four the guest does not converge, alone it would.",
+        { .ram_bytes = 8 * GB, .page_cost = 1, ONE_VCPU,
+          ONE_REGION(2 * GB, 0.5 * GBIT_BPS, false) },
+        { .bps = GBIT_BPS, .steps = { { 0, 0.25 }, { 300, 0.33 },
+                                      { 340, 0.5 }, { 380, 1 } },
+          .step_count = 4 },
+    }, {
+        "brown-out",
+        "The link falls to a tenth for a minute, after the bulk pass, under a "
+        "calm guest.",
+        { .ram_bytes = 8 * GB, .page_cost = 1, ONE_VCPU,
+          ONE_REGION(2 * GB, 0.3 * GBIT_BPS, false) },
+        { .bps = GBIT_BPS, .steps = { { 70, 0.1 }, { 130, 1 } },
+          .step_count = 2 },
+    }, {
+        "slow-start",
+        "A limit of 1 MB/s in the first minute, which is lifted then: the guest "
+        "converges by itself.",
+        { .ram_bytes = 8 * GB, .page_cost = 1, ONE_VCPU,
+          ONE_REGION(2 * GB, 0.5 * GBIT_BPS, false) },
+        { .bps = GBIT_BPS, .steps = { { 0, 0.0085 }, { 60, 1 } },
+          .step_count = 2 },
+    }, {
+        "periodic",
+        "Busy for 15 s of each minute, at three times the link.",
+        { .ram_bytes = 8 * GB, .page_cost = 1, ONE_VCPU,
+          ONE_REGION(1 * GB, 3 * GBIT_BPS, false),
+          .period_s = 60, .duty = 0.25, .calm_activity = 0.05 },
+        { .bps = GBIT_BPS },
+    }, {
+        "hot-as-ram",
+        "A hot set that is nearly all of the RAM: the bulk pass and the first "
+        "pass tell the same.",
+        { .ram_bytes = 0.27 * GB, .page_cost = 1, .zero_share = 0.2, ONE_VCPU,
+          ONE_REGION(210 * MB, 3.5 * GB, true) },
+        { .bps = 40 * MB },
+    }, {
+        "interlocked",
+        "Two vCPUs that need one another for nine tenths of what they do, with "
+        "a fixed cost of each slice.",
+        { .ram_bytes = 8 * GB, .page_cost = 1,
+          .vcpus = { { 1, 0.5 }, { 1, 0.5 } }, .vcpu_count = 2,
+          .interlock = 0.9, .slice_cost_s = 0.001,
+          ONE_REGION(2 * GB, 8 * GBIT_BPS, false) },
+        { .bps = GBIT_BPS },
+    }, {
+        "dma",
+        "A device writes more than the link carries, whatever the vCPUs do: that no "
+        "throttle helps is seen by trying.",
+        { .ram_bytes = 8 * GB, .page_cost = 1, ONE_VCPU,
+          .regions = { { 500 * MB, 1.5 * GBIT_BPS, false, true },
+                       { 20 * MB, 0.1 * GBIT_BPS, false } },
+          .region_count = 2 },
+        { .bps = GBIT_BPS },
     },
 };
 

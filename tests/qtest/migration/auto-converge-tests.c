@@ -411,15 +411,15 @@ static void test_xbzrle(void)
  * Pages in several connections, compressed: neither their bytes nor their order
  * are those of the law, whose pages count when they are handed over.
  */
-static void test_multifd(void)
+static void test_multifd(const void *compression)
 {
     Migration m = migration_prepare(GUEST_PATHOLOGICAL);
 
     m.to = guest_start("", "-incoming defer");
     set_capability(m.from.qts, "multifd", true);
     set_capability(m.to.qts, "multifd", true);
-    set_str(m.from.qts, "multifd-compression", "zlib");
-    set_str(m.to.qts, "multifd-compression", "zlib");
+    set_str(m.from.qts, "multifd-compression", compression);
+    set_str(m.to.qts, "multifd-compression", compression);
     qtest_qmp_assert_success(m.to.qts, "{ 'execute': 'migrate-incoming',"
                              " 'arguments': { 'uri': %s } }", m.uri);
     set_int(m.from.qts, "downtime-limit", 300);
@@ -1087,7 +1087,10 @@ void auto_converge_add_tests(void)
     qtest_add_func("/auto-converge/jump", test_jump);
     qtest_add_func("/auto-converge/open-loop", test_open_loop);
     qtest_add_func("/auto-converge/xbzrle", test_xbzrle);
-    qtest_add_func("/auto-converge/multifd", test_multifd);
+    qtest_add_data_func("/auto-converge/multifd/zlib", "zlib", test_multifd);
+#ifdef CONFIG_ZSTD
+    qtest_add_data_func("/auto-converge/multifd/zstd", "zstd", test_multifd);
+#endif
     qtest_add_func("/auto-converge/threshold-of-100", test_threshold_of_100);
     qtest_add_func("/auto-converge/ceiling", test_ceiling);
     qtest_add_func("/auto-converge/fallback", test_fallback);

@@ -163,8 +163,8 @@ static void test_work(const void *opaque)
 
 /*
  * A vCPU that waits for an event inside of the guest is woken 10 times a second
- * at most, while a busy one leaves the guest in each period of 50 ms, unless the
- * host gives it less than its tenth anyway.
+ * at most, while a busy one leaves the guest in each period of 50 ms, unless
+ * the host gives it less than its tenth anyway.
  */
 static void test_idle(const void *opaque)
 {

@@ -8,9 +8,11 @@
 # All that is made lies under build/.
 
 SERIES ?= 7.2
-# What is checked and counted: all of them, or the one that was asked for.
+# What is checked and counted: those of Debian's stable releases, or what was
+# asked for.
 ALL := $(shell cd patches && ls -d */BASE | sed 's,/BASE,,' | sort -V)
-CHECK_SERIES ?= $(if $(QEMU_SRC)$(filter-out file,$(origin SERIES)),$(SERIES),$(ALL))
+STABLE := 7.2 10.0
+CHECK_SERIES ?= $(if $(QEMU_SRC)$(filter-out file,$(origin SERIES)),$(SERIES),$(STABLE))
 export SERIES CHECK_SERIES WHOLE TEST_TIMEOUT_S QEMU_SRC FORCE OFFSETS SIGNOFF JOBS
 
 S := scripts
@@ -37,7 +39,8 @@ help:
 	@echo 'make check-unit check-scripts check-series check-bisect check-qtest check-sanitizers check-upstream check-cross check-libvirt'
 	@echo 'make where-qemu where-replay clean distclean'
 	@echo
-	@echo 'SERIES=$(SERIES)     which release ($(ALL)); tests take all of them'
+	@echo 'SERIES=$(SERIES)     which release ($(ALL)); tests take $(STABLE),'
+	@echo '                   or CHECK_SERIES="$(ALL)"'
 	@echo 'RUNS=$(RUNS)         of each throttle in bench-guest'
 	@echo 'QEMU_SRC=...   its source: a tarball, directory, git tree or .dsc'
 

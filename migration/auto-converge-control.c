@@ -42,7 +42,7 @@ static uint64_t other_bytes;
 static bool stop_wanted;
 static bool rest_fits;    /* ... as of the window that has just ended */
 static unsigned look_ms;  /* after the last window or look; 0: after the pass */
-static size_t look_pages; /* ... or when so many became dirty; 0: do not count */
+static size_t look_pages; /* ... or when so many are dirty; 0: do not count */
 
 static bool rate_changed; /* since the window began */
 

@@ -400,10 +400,11 @@ static void add_point(AutoConvergeState *state, double run_s,
 
 /*
  * The curve, by a look at a pass: what was counted in it, and at last the pass
- * before, unless the guest has become calmer: the secant is not exceeded.  Where the log is not QEMU's, nothing is counted, or too little, and
- * there is only the look itself.  A page that has not been sent since the sync
- * is not seen to become dirty again; so it tells what was dirtied at least, and
- * at most as much more as has not been sent, but no more than the pass before.
+ * before, unless the guest has become calmer: the secant is not exceeded.  Where
+ * the log is not QEMU's, nothing is counted, or too little, and there is only
+ * the look itself.  A page that has not been sent since the sync is not seen to
+ * become dirty again; so it tells what was dirtied at least, and at most as much
+ * more as has not been sent, but no more than the pass before.
  */
 static void learn_look(AutoConvergeState *state, const Window *win,
                        const AutoConvergeSample *sample)

@@ -139,8 +139,8 @@ const AcScenario ac_scenarios[] = {
           .step_count = 2 },
     }, {
         "slow-start",
-        "A limit of 1 MB/s in the first minute, which is lifted then: the guest "
-        "converges by itself.",
+        "A limit of 1 MB/s in the first minute, which is lifted then: the "
+        "guest converges by itself.",
         { .ram_bytes = 8 * GB, .page_cost = 1, ONE_VCPU,
           ONE_REGION(2 * GB, 0.5 * GBIT_BPS, false) },
         { .bps = GBIT_BPS, .steps = { { 0, 0.0085 }, { 60, 1 } },
@@ -170,8 +170,8 @@ const AcScenario ac_scenarios[] = {
         { .bps = GBIT_BPS },
     }, {
         "dma",
-        "A device writes more than the link carries, whatever the vCPUs do: that no "
-        "throttle helps is seen by trying.",
+        "A device writes more than the link carries, whatever the vCPUs do: "
+        "that no throttle helps is seen by trying.",
         { .ram_bytes = 8 * GB, .page_cost = 1, ONE_VCPU,
           .regions = { { 500 * MB, 1.5 * GBIT_BPS, false, true },
                        { 20 * MB, 0.1 * GBIT_BPS, false } },

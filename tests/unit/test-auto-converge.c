@@ -961,7 +961,7 @@ static AutoConvergeDecision begin_first_look(AutoConvergeState *state,
     return d;
 }
 
-/* So much was dirty after 1/16, 1/8, 1/4 ... s of execution, and less was new. */
+/* So much was dirty after 1/16, 1/8, 1/4 ... s, and less of it was new. */
 static AutoConvergeSample look(uint64_t ms, const unsigned *dirty,
                                unsigned count)
 {
@@ -1000,7 +1000,7 @@ static void test_first_look(void)
     g_assert_cmpuint(d.throttle_permille, ==, 969);
     g_assert_cmpuint(d.look_bytes, ==, 0);
 
-    /* At the ceiling, 67 % of it would be dirty again: it is stopped at once. */
+    /* At the ceiling, 67 % would be dirty again: it is stopped at once. */
     begin_first_look(&state, &config);
     d = step(&state, &config, look(63, saturated, ARRAY_SIZE(saturated)));
     g_assert_true(d.switchover);

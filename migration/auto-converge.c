@@ -758,6 +758,52 @@ static bool may_wait(const AutoConvergeState *state)
     return state->free_s < 2 * state->bulk_s;
 }
 
+/*
+ * What does the guest lose when it runs @run_share until the rest fits, in
+ * stops made now?  Each pass is as long as what the one before left.  A run time
+ * below the shortest that was looked at was not measured: what is dirtied in it
+ * is taken to be in proportion, which is the least that it can be.
+ */
+static double price_stops(const AutoConvergeState *state, const Window *win,
+                          const Limits *lim, double run_share)
+{
+    const AutoConvergePoint *first = &state->curve[0];
+    double bytes = win->remaining_bytes, sent_bytes = 0, run_s;
+    unsigned i;
+
+    for (i = 0; i < PASSES_MAX; i++) {
+        if (bytes <= win->stop_bps * lim->downtime_s) {
+            return ((1 - run_share) * sent_bytes + bytes) /
+                   win->remaining_bytes;
+        }
+        sent_bytes += bytes;
+        run_s = run_share * bytes / win->drain_bps;
+        bytes = run_s < first->run_s ?
+                first->dirty_bytes * run_s / first->run_s :
+                curve_dirty(state, run_s);
+    }
+    return INFINITY;
+}
+
+/*
+ * The throttle begins, unless it was tried too often; or the curve tells that it
+ * costs too much, where there is something else.
+ */
+static void engage(AutoConvergeState *state, AutoConvergeDecision *next,
+                   const Window *win, const Limits *lim)
+{
+    if (state->attempts >= ATTEMPTS_MAX) {
+        give_up(state, next, lim);
+    } else if (state->curve_points > 0 && can_fall_back(state, lim) &&
+               price_stops(state, win, lim, lim->ceiling_run_share) >
+               STOPS_MAX) {
+        fall_back(next, lim);
+    } else {
+        tighten(state, next, win, lim, lim->initial_run_share,
+                AUTO_CONVERGE_REASON_ENGAGE);
+    }
+}
+
 /* Bad, and not throttled: a throttle can wait for as long as that may help. */
 static void watch(AutoConvergeState *state, AutoConvergeDecision *next,
                   const Window *win, const Limits *lim)
@@ -791,10 +837,8 @@ static void watch(AutoConvergeState *state, AutoConvergeDecision *next,
     }
     if (reason != AUTO_CONVERGE_REASON_ENGAGE) {
         set_throttle(next, lim, 0, reason);
-    } else if (state->attempts >= ATTEMPTS_MAX) {
-        give_up(state, next, lim);
     } else {
-        tighten(state, next, win, lim, lim->initial_run_share, reason);
+        engage(state, next, win, lim);
     }
 }
 
@@ -1058,33 +1102,6 @@ static bool take_look(AutoConvergeState *state, AutoConvergeDecision *next,
 }
 
 /*
- * What does the guest lose when it runs @run_share until the rest fits, in
- * stops made now?  Each pass is as long as what the one before left.  More than
- * this was not measured, so less than the first point tells is proportional to
- * it, the least that it can be.
- */
-static double price_stops(const AutoConvergeState *state, const Window *win,
-                          const Limits *lim, double run_share)
-{
-    const AutoConvergePoint *first = &state->curve[0];
-    double bytes = win->remaining_bytes, sent_bytes = 0, run_s;
-    unsigned i;
-
-    for (i = 0; i < PASSES_MAX; i++) {
-        if (bytes <= win->stop_bps * lim->downtime_s) {
-            return ((1 - run_share) * sent_bytes + bytes) /
-                   win->remaining_bytes;
-        }
-        sent_bytes += bytes;
-        run_s = run_share * bytes / win->drain_bps;
-        bytes = run_s < first->run_s ?
-                first->dirty_bytes * run_s / first->run_s :
-                curve_dirty(state, run_s);
-    }
-    return INFINITY;
-}
-
-/*
  * A look at a guest that runs freely, and was too busy in the window before: is
  * it still, and which throttle does it need?  False when it is to go on.
  */
@@ -1110,13 +1127,7 @@ static bool take_first_look(AutoConvergeState *state,
     state->free_run_s += win.run_share * win.elapsed_s;
     state->remaining_bytes = win.remaining_bytes;
     state->stop_bytes = win.stop_bytes;
-    if (can_fall_back(state, lim) &&
-        price_stops(state, &win, lim, lim->ceiling_run_share) > STOPS_MAX) {
-        fall_back(next, lim);
-    } else {
-        tighten(state, next, &win, lim, lim->initial_run_share,
-                AUTO_CONVERGE_REASON_ENGAGE);
-    }
+    engage(state, next, &win, lim);
     return true;
 }
 
@@ -1208,6 +1219,7 @@ static AutoConvergeDecision decide_between(AutoConvergeState *state,
 {
     state->so_far = (AutoConvergeSample) { 0 };
     state->looks = false;
+    state->looked = false;
     next.look_bytes = 0;
     next.look_ms = 0;
     state->last = next;
@@ -1276,7 +1288,6 @@ auto_converge_restart_window(AutoConvergeState *state,
     const Limits lim = limits_from_config(config);
 
     state->remaining_bytes = remaining_bytes;
-    state->looked = false;
     return plan_anew(state, state->last, &lim);
 }
 

@@ -1031,6 +1031,14 @@ static void test_first_look(void)
     d = step(&state, &config, look(126, steep, ARRAY_SIZE(steep)));
     g_assert_true(d.switchover);
 
+    /* What was in vain too often is not tried once more. */
+    config.fallback = AUTO_CONVERGE_FALLBACK_NONE;
+    begin_first_look(&state, &config);
+    state.attempts = 8;
+    d = step(&state, &config, look(504, linear, ARRAY_SIZE(linear)));
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_LET_GO);
+    config.fallback = AUTO_CONVERGE_FALLBACK_STOP_AND_COPY;
+
     /* It has become calm: nothing happens, and the window goes on. */
     begin_first_look(&state, &config);
     d = step(&state, &config, look(2000, calm, ARRAY_SIZE(calm)));

@@ -304,7 +304,10 @@ static void report_verdict(const Workload *w)
     if (v->bad) {
         text_add_field(&text, "first", v->first_bad);
     }
-    serial_put_line(text.line);
+    /* Somebody waits for this one, though he may not have read all others. */
+    while (!serial_put_line(text.line)) {
+        serial_poll();
+    }
 }
 
 static bool lose(Workload *w, uint64_t now, const char *what)

@@ -70,7 +70,7 @@
  * curve for run times as short as those that a throttle allows.  That ends when
  * 0.6 R is dirty, or a fifth of the pass is over.  The needed run share is then
  * read off the curve; between two points U is a power of w.  Where even at the
- * ceiling the passes to come would cost more than two stops, or would not end,
+ * ceiling the passes to come would cost more than 1.5 stops, or would not end,
  * the fallback comes at once.  And a guest that is calm by then is left alone.
  *
  * Every second of a throttle is lost if it is in vain.  So the window of a

@@ -401,11 +401,11 @@ static void add_point(AutoConvergeState *state, double run_s,
 
 /*
  * The curve, by a look at a pass: what was counted in it, and at last the pass
- * before, unless the guest has become calmer: the secant is not exceeded.  Where
- * the log is not QEMU's, nothing is counted, or too little, and there is only
- * the look itself.  A page that has not been sent since the sync is not seen to
- * become dirty again; so it tells what was dirtied at least, and at most as much
- * more as has not been sent, but no more than the pass before.
+ * before, unless the guest has become calmer: the secant is not exceeded.
+ * Where the log is not QEMU's, nothing is counted, or too little, and there is
+ * only the look itself.  A page that has not been sent since the sync is not
+ * seen to become dirty again; so it tells what was dirtied at least, and at
+ * most as much more as has not been sent, but no more than the pass before.
  */
 static void learn_look(AutoConvergeState *state, const Window *win,
                        const AutoConvergeSample *sample)
@@ -761,9 +761,9 @@ static bool may_wait(const AutoConvergeState *state)
 
 /*
  * What does the guest lose when it runs @run_share until the rest fits, in
- * stops made now?  Each pass is as long as what the one before left.  A run time
- * below the shortest that was looked at was not measured: what is dirtied in it
- * is taken to be in proportion, which is the least that it can be.
+ * stops made now?  Each pass is as long as what the one before left.  A run
+ * time below the shortest that was looked at was not measured: what is dirtied
+ * in it is taken to be in proportion, which is the least that it can be.
  */
 static double price_stops(const AutoConvergeState *state, const Window *win,
                           const Limits *lim, double run_share)
@@ -787,8 +787,8 @@ static double price_stops(const AutoConvergeState *state, const Window *win,
 }
 
 /*
- * The throttle begins, unless it was tried too often; or the curve tells that it
- * costs too much, where there is something else.
+ * The throttle begins, unless it was tried too often; or the curve tells that
+ * it costs too much, where there is something else.
  */
 static void engage(AutoConvergeState *state, AutoConvergeDecision *next,
                    const Window *win, const Limits *lim)

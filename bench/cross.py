@@ -107,7 +107,8 @@ def hop(source: Machine, dest: Machine, host: Host, uri: str) -> str:
     throttle = ours.get('highest-throttle', 0)
     if host.patched and not throttle and ours.get('phase') != 'fallback':
         raise BenchError('it was neither throttled nor stopped')
-    return f'throttle up to {throttle:g} %, memory {verdict.describe()}'
+    helped = f'throttle up to {throttle:g} %' if throttle else 'stopped at once'
+    return f'{helped if host.patched else "stock"}, memory {verdict.describe()}'
 
 
 def run(arguments: argparse.Namespace, directory: str) -> int:

@@ -116,8 +116,8 @@
 
 /*
  * What has not become faster for so long, or for as long as the bulk pass took,
- * is how the link is.  With half of it 42 of 1296 calm guests that suffer a
- * brown-out are throttled, with this 19.
+ * is how the link is.  With half of it 37 of 1296 calm guests that suffer a
+ * brown-out are throttled, with this none.
  * Breaks: /auto-converge/law/slow-link
  */
 #define SLOW_LINK_S 60.0
@@ -680,8 +680,7 @@ static bool link_is_slow(const AutoConvergeState *state, const Window *win,
     bool clear = win->remaining_bytes > SLOW_LINK_LEFT * fits_bytes &&
                  dirty_bps <= lim->threshold_ratio * state->fastest_bps;
 
-    return win->remaining_bytes > fits_bytes &&
-           dirty_bps <= THRESHOLD_RATIO_MAX * state->fastest_bps &&
+    return dirty_bps <= THRESHOLD_RATIO_MAX * state->fastest_bps &&
            win->link_bps < SLOW_LINK * state->fastest_bps &&
            state->slow_s < fmax(clear ? state->bulk_s : 0, SLOW_LINK_S);
 }

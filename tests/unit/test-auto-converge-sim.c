@@ -576,9 +576,9 @@ static void test_brown_outs(void)
     Unaided sum = run_unaided(&config, points, count);
 
     g_assert_cmpuint(sum.guests, ==, count);
-    g_assert_cmpuint(sum.throttled * 100, <=, 2 * sum.guests);   /* [1.5] */
+    g_assert_cmpuint(sum.throttled, ==, 0);
     g_assert_cmpuint(sum.stopped, ==, 0);
-    g_assert_cmpfloat(sum.lost_s, <=, 0.05 * sum.counter_lost_s); /* [0.02] */
+    g_assert_cmpfloat(sum.lost_s, <, 0.01);
     g_free(points);
 }
 

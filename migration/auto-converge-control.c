@@ -213,6 +213,8 @@ void auto_converge_control_window(AutoConvergeSample *sample,
 {
     AutoConvergeDecision before = control.state.last;
     AutoConvergeDecision now;
+    /* Also where it does not count: it is looked at no second time for that. */
+    bool anew = qatomic_xchg(&rate_changed, false);
 
     sample->zero_bytes = zero_bytes - control.zero_bytes;
     control.zero_bytes = zero_bytes;
@@ -226,7 +228,7 @@ void auto_converge_control_window(AutoConvergeSample *sample,
     }
     control_load_config();
     looked_ms = qemu_clock_get_ms(QEMU_CLOCK_REALTIME);
-    if (qatomic_xchg(&rate_changed, false)) {
+    if (anew) {
         now = auto_converge_restart_window(&control.state, &control.config,
                                            sample->remaining_bytes);
         control_obey(&before, &now);
@@ -258,7 +260,7 @@ void auto_converge_control_reload(void)
     AutoConvergeDecision before = control.state.last;
     uint64_t max_bandwidth = migrate_get_current()->parameters.max_bandwidth;
 
-    if (max_bandwidth != control.max_bandwidth) {
+    if (control.enabled && max_bandwidth != control.max_bandwidth) {
         control.max_bandwidth = max_bandwidth;
         qatomic_set(&rate_changed, true);
     }

@@ -55,7 +55,7 @@
  * limit after so many more.  With 8 a constant ratio of 8/9 is waited for:
  * while R sinks, waiting costs no work, and each window makes the throttle
  * that may be needed in the end shorter.  With 5 the guest of the grid that is
- * worst off loses 1.6 times what it loses under the counter, with 8 1.5 times;
+ * worst off loses 1.5 times what it loses under the counter, with 8 1.4 times;
  * with 15 no less, and one in ten takes 0.7 times as long as the counter, 0.6.
  * Breaks: /auto-converge/law/patience
  */
@@ -64,7 +64,7 @@
 /*
  * And if all the waiting takes no longer than so many bulk passes: as long as
  * a guest takes that dirties 0.7 times what is sent, whatever it writes to.
- * With 1 the worst off loses 2.6 times what it loses under the counter; with
+ * With 1 the worst off loses 2.3 times what it loses under the counter; with
  * no such end it may take 2.3 times as long, with this 1.7 times.
  * Breaks: /auto-converge/law/patience-is-short,
  *         /auto-converge/migration/calm-untouched

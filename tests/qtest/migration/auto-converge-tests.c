@@ -933,6 +933,35 @@ static void test_sync_in_pass(void)
     migration_end(&m);
 }
 
+/*
+ * Another max-bandwidth begins the window anew, by one look at most: without
+ * auto-converge, and of a paused guest, there is no window.
+ */
+static void test_new_rate(const void *capability)
+{
+    Migration m = migration_prepare(GUEST_PATHOLOGICAL);
+    bool enabled = !strcmp(capability, "paused");
+    int64_t count;
+
+    set_capability(m.from.qts, "auto-converge", enabled);
+    set_int(m.from.qts, "max-bandwidth", SLOW_LINK_BYTES_PER_S);
+    migration_begin(&m);
+    wait_sync(m.from.qts, 1);
+    if (enabled) {
+        expect_success(m.from.qts, "stop");
+    }
+    count = sync_count(m.from.qts);
+    set_int(m.from.qts, "max-bandwidth", 2 * SLOW_LINK_BYTES_PER_S);
+    g_usleep(2 * 1000 * 1000);
+    g_assert_cmpint(sync_count(m.from.qts), <=, count + 1);
+    migration_cancel(&m);
+    if (enabled) {
+        expect_success(m.from.qts, "cont");
+    }
+    guest_verify(&m.from);
+    migration_end(&m);
+}
+
 /* HMP says @expected, and everything is as before. */
 static void assert_refused(QTestState *qts, const char *command,
                            const char *expected)
@@ -1111,6 +1140,9 @@ void auto_converge_add_tests(void)
     qtest_add_func("/auto-converge/vcpu/quit", test_quit);
     qtest_add_func("/auto-converge/memory/second-block", test_second_block);
     qtest_add_func("/auto-converge/memory/sync-in-pass", test_sync_in_pass);
+    qtest_add_data_func("/auto-converge/new-rate/off", "off", test_new_rate);
+    qtest_add_data_func("/auto-converge/new-rate/paused", "paused",
+                        test_new_rate);
     add_for_phases("cancel", test_cancel);
     add_for_phases("dead-destination", test_dead_destination);
     auto_converge_add_stop_tests();

@@ -9,6 +9,7 @@ of query-status begins, in the main loop with the BQL held, as the migration
 would. It is attached for some hundredths of a second.
 """
 
+import platform
 import re
 import shutil
 import subprocess
@@ -43,14 +44,31 @@ class Actuator:
         units = throttle_pct * self.per_percent
         return abs(units - round(units)) < 1e-6
 
-    def set_expressions(self, throttle_pct: float) -> List[str]:
-        """Calls that set the throttle, and tell what it is then."""
+    def set_commands(self, throttle_pct: float) -> List[str]:
+        """gdb's, to set the throttle, and to print what it is then."""
         if not throttle_pct:        # cpu_throttle_set(0) means 1 %
-            change = '((void (*)(void)) cpu_throttle_stop)()'
+            change = call_commands('cpu_throttle_stop')
         else:
-            units = round(throttle_pct * self.per_percent)
-            change = f'((void (*)(int)) {self.set_function})({units})'
-        return [change, f'((int (*)(void)) {self.get_function})()']
+            change = call_commands(self.set_function,
+                                   round(throttle_pct * self.per_percent))
+        return [*change, *call_commands(self.get_function)]
+
+
+def call_commands(function: str, argument: int = 0) -> List[str]:
+    """
+    gdb's, to call a function of QEMU from the beginning of another one, and to
+    print what it returns.
+    """
+    if platform.machine() != 'x86_64':
+        return [f'print ((int (*)(int)) {function})({argument})']
+    # gdb's own calls restore all registers, and gdb before 14 cannot write
+    # those of AMX. So this takes the registers that a call is made with, and
+    # returns to the breakpoint where it began; the stack stays aligned.
+    return ['set $stack = $rsp', 'set $first = $rdi',
+            'set var *(long *) ($rsp - 16) = (long) $pc',
+            'set $rsp = $rsp - 16', f'set $rdi = {argument}',
+            f'set $pc = (long) &{function}', 'continue', 'print (int) $rax',
+            'set $rsp = $stack', 'set $rdi = $first']
 
 
 STOCK = Actuator('cpu_throttle_set', 'cpu_throttle_get_percentage', 1)
@@ -84,12 +102,12 @@ def find_actuator(binary: str) -> Actuator:
                      'stripped, or no QEMU')
 
 
-def gdb_command(binary: str, pid: int, expressions: List[str]) -> List[str]:
+def gdb_command(binary: str, pid: int, calls: List[str]) -> List[str]:
     """Attach, wait for the monitor command, call, go."""
     commands = ['set confirm off', 'set width 0',
                 'handle all nostop noprint pass', f'attach {pid}',
-                f'break {WHERE}', f'echo {WAITING}\\n', 'continue',
-                *(f'print {expression}' for expression in expressions),
+                f'break *{WHERE}', f'echo {WAITING}\\n', 'continue',
+                *calls,
                 'detach']
     words = [*GDB]
     for command in commands:
@@ -116,7 +134,7 @@ def set_throttle(machine: Machine, binary: str, actuator: Actuator,
                  throttle_pct: float) -> None:
     """Set the throttle; 0 ends it. gdb is gone on return."""
     command = gdb_command(binary, machine.pid,
-                          actuator.set_expressions(throttle_pct))
+                          actuator.set_commands(throttle_pct))
     with subprocess.Popen(command, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True) as gdb:

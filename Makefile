@@ -52,12 +52,12 @@ fetch: deps
 	@$S/fetch
 
 apply: fetch
-	@$S/apply
+	@$S/series/apply
 
 # The tree is brought to the series only where there is none yet.
 refresh: fetch
-	@git -C $(TREE) rev-parse -q --verify refs/auto-converge/stock >/dev/null || $S/apply
-	@$S/refresh
+	@git -C $(TREE) rev-parse -q --verify refs/auto-converge/stock >/dev/null || $S/series/apply
+	@$S/series/refresh
 
 .PHONY: build series hunks
 build: apply
@@ -65,10 +65,10 @@ build: apply
 	@$S/build patched
 
 series: fetch
-	@$S/export
+	@$S/series/export
 
 hunks:
-	@for name in $(CHECK_SERIES); do SERIES=$$name $S/hunks || exit 1; done
+	@for name in $(CHECK_SERIES); do SERIES=$$name $S/series/hunks || exit 1; done
 
 .PHONY: check check-unit check-scripts check-series check-bisect check-qtest check-sanitizers check-upstream check-cross check-libvirt
 check check-unit check-scripts check-series check-bisect check-qtest check-sanitizers check-upstream check-cross check-libvirt:
@@ -77,14 +77,14 @@ check check-unit check-scripts check-series check-bisect check-qtest check-sanit
 # Everything the demo needs, quietly; then its own words.
 .PHONY: demo guest
 demo: build guest
-	@python3 bench/demo.py --series $(SERIES) --stock $(STOCK) \
+	@PYTHONPATH=bench python3 -m demo --series $(SERIES) --stock $(STOCK) \
 	    --patched $$($S/build where) --guest $(GUEST)/workload.elf \
 	    --qemu-python $(TREE)/python --out $(BUILD)/demo-$(SERIES)
 
 .PHONY: bench-actuator
 bench-actuator: export WANT := gdb
 bench-actuator: build guest
-	@python3 bench/actuator.py --stock $(STOCK) --patched $$($S/build where) \
+	@PYTHONPATH=bench python3 -m actuator --stock $(STOCK) --patched $$($S/build where) \
 	    --guest $(GUEST)/workload.elf --qemu-python $(TREE)/python \
 	    --out $(BUILD)/actuator-$(SERIES)
 
@@ -99,7 +99,7 @@ RUNS ?= 5
 bench-guest: export WANT := gdb guest
 bench-guest: build
 	@$S/guest-image
-	@python3 bench/guest.py --qemu stock=$(STOCK) --qemu patched=$$($S/build where) \
+	@PYTHONPATH=bench python3 -m guest --qemu stock=$(STOCK) --qemu patched=$$($S/build where) \
 	    --image $(BUILD)/linux-guest --qemu-python $(TREE)/python \
 	    --runs $(RUNS) --out $(BUILD)/bench-guest-$(SERIES)
 
@@ -111,7 +111,7 @@ where-qemu:
 	@$S/build where
 
 where-replay:
-	@echo $(CURDIR)/$(BUILD)/standalone/auto-converge-replay
+	@echo $(CURDIR)/$(BUILD)/standalone/sim/auto-converge-replay
 
 .PHONY: clean distclean
 # What was made from the sources goes; downloads and trees with your commits stay.
@@ -124,6 +124,6 @@ clean:
 distclean:
 	@for tree in $(BUILD)/*/tree; do \
 	    [ ! -d $$tree/.git ] || [ "$(FORCE)" = 1 ] || \
-	        SERIES=$$(basename $$(dirname $$tree)) $S/apply --saved || exit 1; \
+	        SERIES=$$(basename $$(dirname $$tree)) $S/series/apply --saved || exit 1; \
 	done
 	rm -rf $(BUILD)

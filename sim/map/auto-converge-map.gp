@@ -3,8 +3,8 @@
 # The map of the nebulous middle, from the output of auto-converge-sim --map:
 #
 #     auto-converge-sim --map > map.txt
-#     gnuplot -e "map='map.txt'" -c tools/auto-converge-map.gp class OUT.svg
-#     gnuplot -e "map='map.txt'" -c tools/auto-converge-map.gp cost OUT.svg
+#     gnuplot -e "map='map.txt'" -c sim/map/auto-converge-map.gp class OUT.svg
+#     gnuplot -e "map='map.txt'" -c sim/map/auto-converge-map.gp cost OUT.svg
 #
 # class: what kind of guest it is, and how each controller ends.
 # cost: the highest throttle and the share of the guest's work that is lost,

@@ -34,7 +34,7 @@ static AutoConvergeConfig unbounded_config(void)
     return config;
 }
 
-/* As bench/actuator.py finds it: what is commanded, whatever the sleeps. */
+/* As bench/actuator finds it: what is commanded, whatever the sleeps. */
 static void test_actuator_exact(void)
 {
     static const unsigned permilles[] = {
@@ -409,7 +409,7 @@ static void test_shrinks(void)
  * The golden tables.  One that moves is rewritten, in the commit that says why
  * the curve moved, with
  *
- *     auto-converge-sim --scenario NAME > tests/unit/auto-converge/NAME.txt
+ *     auto-converge-sim --scenario NAME > sim/auto-converge/NAME.txt
  */
 static void test_scenario(const void *opaque)
 {

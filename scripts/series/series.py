@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 
-TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
 
 # Same patches, same commits: nothing in them depends on who or when.
 IDENTITY = {

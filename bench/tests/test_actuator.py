@@ -12,6 +12,7 @@ import re
 import tempfile
 import unittest
 from typing import List
+from unittest import mock
 
 from migbench import debugger, points, watch
 from migbench.errors import BenchError
@@ -121,22 +122,32 @@ class DebuggerTest(unittest.TestCase):
 
     def test_calls(self) -> None:
         """Stock takes percent, the series permille; 0 is to stop."""
-        self.assertIn('cpu_throttle_set)(50)',
-                      debugger.STOCK.set_expressions(50)[0])
-        self.assertIn('cpu_throttle_set_permille)(995)',
-                      debugger.FINE.set_expressions(99.5)[0])
-        self.assertIn('cpu_throttle_stop)()',
-                      debugger.STOCK.set_expressions(0)[0])
+        def calls(actuator: debugger.Actuator, pct: float) -> List[str]:
+            return [word for command in actuator.set_commands(pct)
+                    for word in re.findall(r'cpu_throttle_\w+|rdi = \d+',
+                                           command)]
+
+        with mock.patch('platform.machine', return_value='x86_64'):
+            self.assertEqual(calls(debugger.STOCK, 50)[:2],
+                             ['rdi = 50', 'cpu_throttle_set'])
+            self.assertEqual(calls(debugger.FINE, 99.5)[:2],
+                             ['rdi = 995', 'cpu_throttle_set_permille'])
+            self.assertEqual(calls(debugger.STOCK, 0)[1:],
+                             ['cpu_throttle_stop', 'rdi = 0',
+                              'cpu_throttle_get_percentage'])
+        with mock.patch('platform.machine', return_value='riscv64'):
+            self.assertIn('cpu_throttle_set)(50)',
+                          debugger.STOCK.set_commands(50)[0])
         self.assertFalse(debugger.STOCK.knows(99.5))
         self.assertTrue(debugger.FINE.knows(99.5))
 
     def test_command(self) -> None:
         """It stops where the BQL is held, and leaves at the end."""
-        words = debugger.gdb_command('qemu', 7, ['f()'])
+        words = debugger.gdb_command('qemu', 7, ['print f()'])
         commands = [word for flag, word in zip(words, words[1:])
                     if flag == '-ex']
         self.assertLess(commands.index('attach 7'),
-                        commands.index('break qmp_query_status'))
+                        commands.index('break *qmp_query_status'))
         self.assertEqual(commands[-2:], ['print f()', 'detach'])
         self.assertEqual(words[-1], 'qemu')
 

@@ -43,7 +43,7 @@ STOCK_PERIODS = 15              # watch as many at least
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, epilog=LEGEND,
+        prog='actuator', description=__doc__, epilog=LEGEND,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--stock', metavar='QEMU',
                         help='qemu-system-x86_64 without the series')

@@ -4,7 +4,7 @@
 """
 What a Linux guest, and the software in it, gets done under a throttle.
 
-    guest/     what runs in the guest, and the pages that it shares
+    programs/  what runs in the guest, and the pages that it shares
     shared     these pages, read by the host
     linux      one QEMU with that guest in it, and its saved states
     kept       work kept at commanded throttles, without a migration

@@ -15,10 +15,10 @@ import tempfile
 import unittest
 from typing import Any, Dict, List, Optional, Sequence
 
-import guest
-from guestbench import kept, migration, shared, timeline
-from guestbench.charts import plot_kept, plot_migrations
-from guestbench.linux import GuestConfig
+from guest import __main__ as program
+from guest import kept, migration, shared, timeline
+from guest.charts import plot_kept, plot_migrations
+from guest.linux import GuestConfig
 from migbench.errors import BenchError
 from migbench.migrate import Run
 from migbench.points import format_table, tsv
@@ -44,7 +44,7 @@ class SharedTest(unittest.TestCase):
 
     def test_guest_agrees(self) -> None:
         """Offsets and sizes are those of the guest's header."""
-        path = os.path.join(TOP, 'bench', 'guestbench', 'guest', 'shared.h')
+        path = os.path.join(TOP, 'bench', 'guest', 'programs', 'shared.h')
         with open(path, encoding='ascii') as header:
             text = header.read()
         said = dict(re.findall(r'#define (\w+) (\w+?)(?:ull)?\s', text))
@@ -125,15 +125,15 @@ class ConfigTest(unittest.TestCase):
 
     def test_guests(self) -> None:
         """Each with its number of vCPUs, not less than it takes."""
-        self.assertEqual(guest.parse_guests('spin:1,ipi:2'),
+        self.assertEqual(program.parse_guests('spin:1,ipi:2'),
                          [('spin', 1), ('ipi', 2)])
         for wrong in ('ipi:1', 'spinn:1', 'spin', ''):
             with self.assertRaises(ValueError):
-                guest.parse_guests(wrong)
+                program.parse_guests(wrong)
 
     def test_default_guests(self) -> None:
         """They are what may be asked for."""
-        self.assertTrue(guest.parse_guests(guest.GUESTS))
+        self.assertTrue(program.parse_guests(program.GUESTS))
 
 
 def window(rate: float, waited: float = 0.0, seconds: float = 10.0,

@@ -60,7 +60,7 @@ CALM = [s.name for s in SCENARIOS if s.calm]
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog='demo', description=__doc__)
     parser.add_argument('--series', required=True,
                         help='release that both QEMUs are of, for titles')
     parser.add_argument('--stock', required=True, metavar='QEMU',

@@ -7,7 +7,7 @@
  * These pages of guest RAM are kept from the kernel (memmap=); the guest's
  * programs map them through /dev/mem, the host reads them in the file that is
  * the guest's RAM.  So to be watched costs the guest nothing.
- * bench/guestbench/shared.py knows the same offsets.  All values are
+ * bench/guest/shared.py knows the same offsets.  All values are
  * little-endian.
  */
 

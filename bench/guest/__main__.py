@@ -16,9 +16,9 @@ import sys
 import tempfile
 from typing import Any, Iterator, List, Tuple
 
-from guestbench import kept, migration
-from guestbench.charts import plot_kept, plot_migrations
-from guestbench.linux import SHARED_MEMORY, GuestConfig, SavedGuests
+from . import kept, migration
+from .charts import plot_kept, plot_migrations
+from .linux import SHARED_MEMORY, GuestConfig, SavedGuests
 from migbench.debugger import find_actuator
 from migbench.display import Progress
 from migbench.errors import BenchError
@@ -63,6 +63,7 @@ def parse_qemu(text: str) -> Tuple[str, str]:
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
+        prog='guest',
         description=__doc__,
         epilog=f'{kept.LEGEND}\n\nMigrations:\n{migration.LEGEND}',
         formatter_class=argparse.RawDescriptionHelpFormatter)

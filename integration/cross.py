@@ -20,6 +20,7 @@ from typing import Any, Dict, List, Optional
 from migbench.errors import BenchError
 from migbench.machine import Machine, MachineConfig, use_qemu_python
 from migbench.migrate import deadline
+from migbench.samples import throttle_pct
 
 MACHINE_TYPE = 'pc-q35-7.2'     # the newest that every release here knows
 MEMORY_MIB = 192
@@ -104,7 +105,7 @@ def hop(source: Machine, dest: Machine, host: Host, uri: str) -> str:
         raise BenchError(f'memory: {verdict.describe()}' if verdict else
                          'the guest does not check its memory')
     ours = info.get('auto-converge', {})
-    throttle = ours.get('highest-throttle', 0)
+    throttle = throttle_pct(ours, 'highest-throttle-permille')
     if host.patched and not throttle and ours.get('phase') != 'fallback':
         raise BenchError('it was neither throttled nor stopped')
     helped = f'throttle up to {throttle:g} %' if throttle else 'stopped at once'

@@ -12,6 +12,10 @@
 #include "qemu/timer.h"
 #include "exec/target_page.h"
 #include "migration/auto-converge-control.h"
+#include "migration/auto-converge-params.h"
+#include "migration/auto-converge-report.h"
+#include "migration/auto-converge-stop.h"
+#include "migration/cpu-throttle-vcpu.h"
 #include "migration.h"
 #include "ram.h"
 #include "trace.h"
@@ -128,7 +132,7 @@ bool auto_converge_control_start(Error **errp)
     cpu_throttle_reset_held();
     if (control.enabled) {
         control_load_config();
-        auto_converge_stop_watch();
+        auto_converge_stop_start_timer();
     }
     return true;
 }
@@ -140,8 +144,8 @@ void auto_converge_control_end(void)
 }
 
 /* A change of phase, or another reason why the guest is let go. */
-static bool decision_is_news(const AutoConvergeDecision *before,
-                             const AutoConvergeDecision *now)
+static bool wants_event(const AutoConvergeDecision *before,
+                        const AutoConvergeDecision *now)
 {
     return now->phase != before->phase ||
            (now->reason != before->reason &&
@@ -149,8 +153,8 @@ static bool decision_is_news(const AutoConvergeDecision *before,
 }
 
 /* Do what was decided, and tell of it. */
-static void control_obey(const AutoConvergeDecision *before,
-                         const AutoConvergeDecision *now)
+static void apply_decision(const AutoConvergeDecision *before,
+                           const AutoConvergeDecision *now)
 {
     control.highest_permille = MAX(control.highest_permille,
                                    now->throttle_permille);
@@ -169,7 +173,7 @@ static void control_obey(const AutoConvergeDecision *before,
     } else {
         cpu_throttle_set_permille(now->throttle_permille);
     }
-    if (decision_is_news(before, now)) {
+    if (wants_event(before, now)) {
         auto_converge_send_event();
     }
 }
@@ -198,8 +202,8 @@ static void trace_decision(const AutoConvergeSample *sample,
                                sample->counts[i].dirty_bytes);
     }
     g_string_append_printf(rest, " phase=%s reason=%s",
-                           auto_converge_phase_name(now->phase),
-                           auto_converge_reason_name(now->reason));
+                           AutoConvergePhase_str(now->phase),
+                           AutoConvergeReason_str(now->reason));
     trace_auto_converge_decision(sample->elapsed_ns, sample->guest_run_ns,
                                  sample->dirty_bytes, sample->drained_bytes,
                                  sample->remaining_bytes, sample->other_bytes,
@@ -231,7 +235,7 @@ void auto_converge_control_window(AutoConvergeSample *sample,
     if (anew) {
         now = auto_converge_restart_window(&control.state, &control.config,
                                            sample->remaining_bytes);
-        control_obey(&before, &now);
+        apply_decision(&before, &now);
         return;
     }
     sample->partial = looking;
@@ -240,19 +244,19 @@ void auto_converge_control_window(AutoConvergeSample *sample,
     now = auto_converge_update(&control.state, &control.config, sample);
     control.windows += !looking;
     trace_decision(sample, &now);
-    control_obey(&before, &now);
+    apply_decision(&before, &now);
 }
 
 /* The same, for what happens between two windows. */
-static void control_obey_between(AutoConvergeDecision before,
-                                 AutoConvergeDecision now)
+static void apply_between(AutoConvergeDecision before,
+                          AutoConvergeDecision now)
 {
     if (now.phase != before.phase || now.reason != before.reason) {
-        trace_auto_converge_between(auto_converge_phase_name(now.phase),
-                                    auto_converge_reason_name(now.reason),
+        trace_auto_converge_between(AutoConvergePhase_str(now.phase),
+                                    AutoConvergeReason_str(now.reason),
                                     now.throttle_permille);
     }
-    control_obey(&before, &now);
+    apply_decision(&before, &now);
 }
 
 void auto_converge_control_reload(void)
@@ -268,9 +272,8 @@ void auto_converge_control_reload(void)
     if (control.enabled &&
         migrate_get_current()->state == MIGRATION_STATUS_ACTIVE &&
         control_load_config()) {
-        control_obey_between(before,
-                             auto_converge_reconfigure(&control.state,
-                                                       &control.config));
+        apply_between(before, auto_converge_reconfigure(&control.state,
+                                                        &control.config));
     }
 }
 
@@ -278,7 +281,7 @@ void auto_converge_control_lease_up(void)
 {
     AutoConvergeDecision before = control.state.last;
 
-    control_obey_between(before, auto_converge_lease_up(&control.state));
+    apply_between(before, auto_converge_lease_up(&control.state));
 }
 
 void auto_converge_control_stop_ended(AutoConvergeReason reason,
@@ -286,9 +289,8 @@ void auto_converge_control_stop_ended(AutoConvergeReason reason,
 {
     AutoConvergeDecision before = control.state.last;
 
-    control_obey_between(before,
-                         auto_converge_stop_ended(&control.state, reason,
-                                                  stopped_ms * SCALE_MS));
+    apply_between(before, auto_converge_stop_ended(&control.state, reason,
+                                                   stopped_ms * SCALE_MS));
 }
 
 bool auto_converge_control_stop_fits(uint64_t bytes)

@@ -9,7 +9,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "monitor/monitor.h"
-#include "migration/auto-converge-control.h"
+#include "migration/auto-converge-params.h"
 #include "migration.h"
 
 void auto_converge_params_init(CpuThrottleFallbackParameters *params)

@@ -7,12 +7,12 @@
  */
 
 #include "qemu/osdep.h"
-#include "qapi/error.h"
 #include "qapi/qapi-events-auto-converge.h"
-#include "qapi/util.h"
 #include "qemu/timer.h"
 #include "monitor/monitor.h"
 #include "migration/auto-converge-control.h"
+#include "migration/auto-converge-report.h"
+#include "migration/cpu-throttle-vcpu.h"
 #include "migration.h"
 
 /*
@@ -68,14 +68,10 @@ AutoConvergeInfo *auto_converge_query(void)
         return NULL;
     }
     info = g_new0(AutoConvergeInfo, 1);
-    info->phase = qapi_enum_parse(&AutoConvergePhaseName_lookup,
-                                  auto_converge_phase_name(last->phase),
-                                  -1, &error_abort);
-    info->reason = qapi_enum_parse(&AutoConvergeReasonName_lookup,
-                                   auto_converge_reason_name(last->reason),
-                                   -1, &error_abort);
-    info->throttle = cpu_throttle_get_permille() / 10.0;
-    info->highest_throttle = control->highest_permille / 10.0;
+    info->phase = last->phase;
+    info->reason = last->reason;
+    info->throttle_permille = cpu_throttle_get_permille();
+    info->highest_throttle_permille = control->highest_permille;
     info->windows = control->windows;
     info->dirty_rate = last->dirty_rate_bps;
     info->transfer_rate = last->transfer_rate_bps;
@@ -113,10 +109,12 @@ void auto_converge_send_event(void)
 void auto_converge_print_info(Monitor *mon, const AutoConvergeInfo *info)
 {
     monitor_printf(mon, "auto-converge phase: %s (%s)\n",
-                   AutoConvergePhaseName_str(info->phase),
-                   AutoConvergeReasonName_str(info->reason));
-    monitor_printf(mon, "auto-converge throttle: %.1f %% (highest %.1f %%)\n",
-                   info->throttle, info->highest_throttle);
+                   AutoConvergePhase_str(info->phase),
+                   AutoConvergeReason_str(info->reason));
+    monitor_printf(mon, "auto-converge throttle: %u.%u %% (highest %u.%u %%)\n",
+                   info->throttle_permille / 10, info->throttle_permille % 10,
+                   info->highest_throttle_permille / 10,
+                   info->highest_throttle_permille % 10);
     monitor_printf(mon, "auto-converge windows: %" PRIu64 "\n", info->windows);
     monitor_printf(mon, "auto-converge dirty rate: %" PRIu64 " kbytes/s\n",
                    info->dirty_rate >> 10);

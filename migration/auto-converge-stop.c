@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What a stop is, and its phases, are explained in auto-converge-control.h.
+ * What a stop is, and its phases, are explained in auto-converge-stop.h.
  */
 
 #include "qemu/osdep.h"
@@ -13,15 +13,17 @@
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
 #include "migration/auto-converge-control.h"
+#include "migration/auto-converge-stop.h"
+#include "migration/cpu-throttle-vcpu.h"
 #include "migration.h"
 #include "ram.h"
 #include "trace.h"
 
 /*
- * How often the watch looks.  It is late by that much at most, and four wakeups
- * a second are nothing beside a migration.
+ * How often the timer checks.  It is late by that much at most, and four
+ * wakeups a second are nothing beside a migration.
  */
-#define WATCH_PERIOD_MS 250
+#define TIMER_PERIOD_MS 250
 
 /*
  * A stop that does not progress for so long is ended.  A TCP connection that
@@ -57,7 +59,7 @@ static struct {
     bool yields;             /* the user stopped the guest as it began */
     int64_t began_ms;        /* by QEMU_CLOCK_REALTIME */
     int ret;                 /* of stopping the vCPUs */
-    QEMUTimer *watch;
+    QEMUTimer *timer;
     uint64_t sent_bytes;     /* what showed progress the last time ... */
     uint64_t remaining_bytes;
     int64_t progress_ms;     /* ... and when */
@@ -142,7 +144,7 @@ static bool has_progressed(const MigrationState *s)
     return progress;
 }
 
-static void watch_stop(int64_t stalled_ms)
+static void check_progress(int64_t stalled_ms)
 {
     uint64_t limit_ms = auto_converge_control_stop_limit_ms();
 
@@ -153,7 +155,7 @@ static void watch_stop(int64_t stalled_ms)
     }
 }
 
-static void watch_tick(void *opaque)
+static void timer_tick(void *opaque)
 {
     const MigrationState *s = migrate_get_current();
 
@@ -170,22 +172,22 @@ static void watch_tick(void *opaque)
         stop.progress_ms = now_ms();
     }
     if (auto_converge_stop_is_held()) {
-        watch_stop(now_ms() - stop.progress_ms);
+        check_progress(now_ms() - stop.progress_ms);
     } else if (cpu_throttle_get_permille() &&
                now_ms() - stop.progress_ms >= LEASE_MS) {
         auto_converge_control_lease_up();
     }
-    timer_mod(stop.watch, now_ms() + WATCH_PERIOD_MS);
+    timer_mod(stop.timer, now_ms() + TIMER_PERIOD_MS);
 }
 
-void auto_converge_stop_watch(void)
+void auto_converge_stop_start_timer(void)
 {
     sync_took_ms = 0;
-    if (!stop.watch) {
-        stop.watch = timer_new_ms(QEMU_CLOCK_REALTIME, watch_tick, NULL);
+    if (!stop.timer) {
+        stop.timer = timer_new_ms(QEMU_CLOCK_REALTIME, timer_tick, NULL);
     }
     stop.progress_ms = now_ms();
-    timer_mod(stop.watch, now_ms() + WATCH_PERIOD_MS);
+    timer_mod(stop.timer, now_ms() + TIMER_PERIOD_MS);
 }
 
 void auto_converge_stop_reset(void)
@@ -197,8 +199,8 @@ void auto_converge_stop_reset(void)
     if (stop.phase != STOP_NONE) {
         set_phase(STOP_NONE);
     }
-    if (stop.watch) {
-        timer_del(stop.watch);
+    if (stop.timer) {
+        timer_del(stop.timer);
     }
 }
 

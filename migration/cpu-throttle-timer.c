@@ -10,7 +10,7 @@
 #include "hw/core/cpu.h"
 #include "qemu/main-loop.h"
 #include "qemu/timer.h"
-#include "migration/cpu-throttle-actuator.h"
+#include "migration/cpu-throttle-vcpu.h"
 
 /* ---- through the main loop, on any host ---- */
 

@@ -10,7 +10,7 @@
 #include "hw/core/cpu.h"
 #include "qemu/thread.h"
 #include "qemu/timer.h"
-#include "migration/cpu-throttle-actuator.h"
+#include "migration/cpu-throttle-vcpu.h"
 #include "migration/cpu-throttle-slice.h"
 
 #define PERMILLE_MAX 999
@@ -26,10 +26,9 @@
 #define HAVE_THREAD_CLOCK 1
 #endif
 
-/* The throttle; serial is another one after each change, and never 0. */
 static struct {
     unsigned permille;
-    unsigned serial;
+    unsigned generation;   /* another one after each change, and never 0 */
     CpuThrottleRhythm rhythm;
     unsigned vcpus;        /* that are throttled, each by itself */
     uint64_t held_ns;      /* sleep, sum over the vCPUs / vcpus */
@@ -41,7 +40,7 @@ static struct {
  * QEMU_CLOCK_REALTIME.
  */
 typedef struct VcpuAccount {
-    unsigned serial;          /* the throttle that this is of; 0: of none */
+    unsigned generation;      /* the throttle that this is of; 0: of none */
     CpuThrottleRhythm rhythm;
     CpuThrottleSlice slice;
     int64_t charged_ns;       /* when it was charged last */
@@ -112,7 +111,7 @@ static bool account_is_due(void)
 
 static void account_start(void)
 {
-    self.serial = throttle.serial;
+    self.generation = throttle.generation;
     self.rhythm = throttle.rhythm;
     self.charged_ns = now_ns();
     self.charged_clock_ns = own_clock_ns();
@@ -168,7 +167,7 @@ static void account_arm(CPUState *cpu)
  */
 bool cpu_throttle_vcpu_expired(CPUState *cpu)
 {
-    if (!self.armed || self.serial != qatomic_read(&throttle.serial)) {
+    if (!self.armed || self.generation != qatomic_read(&throttle.generation)) {
         return true;
     }
     account_charge();
@@ -217,7 +216,7 @@ static void sleep_as_owed(CPUState *cpu)
     /* The kick that announced it may have been what ended the slice */
     do_work(cpu);
     while (throttle.permille && !cpu->stop) {
-        if (self.serial != throttle.serial) {
+        if (self.generation != throttle.generation) {
             account_start();
         }
         sleep_ns = account_sleep_ns();
@@ -232,9 +231,9 @@ static void sleep_as_owed(CPUState *cpu)
 
 void cpu_throttle_vcpu(CPUState *cpu)
 {
-    bool current = self.serial == throttle.serial;
+    bool current = self.generation == throttle.generation;
 
-    if ((!throttle.permille && !self.serial) || is_represented(cpu) ||
+    if ((!throttle.permille && !self.generation) || is_represented(cpu) ||
         cpu->stopped || (current && throttle.permille && !account_is_due())) {
         return;
     }
@@ -246,7 +245,7 @@ void cpu_throttle_vcpu(CPUState *cpu)
     sleep_as_owed(cpu);
     if (!throttle.permille) {
         cpu_throttle_vcpu_gone();
-    } else if (self.serial == throttle.serial) {
+    } else if (self.generation == throttle.generation) {
         account_arm(cpu);
         barrier();
         self.armed = true;
@@ -258,7 +257,7 @@ void cpu_throttle_vcpu_gone(void)
     self.armed = false;
     barrier();
     cpu_throttle_timer_drop();
-    self.serial = 0;
+    self.generation = 0;
 }
 
 bool cpu_throttle_sleeps_on(CPUState *cpu)
@@ -304,7 +303,7 @@ void cpu_throttle_set_permille(unsigned permille)
     if (permille) {
         throttle.rhythm = cpu_throttle_rhythm(permille, now_ns());
     }
-    qatomic_set(&throttle.serial, MAX(throttle.serial + 1, 1));
+    qatomic_set(&throttle.generation, MAX(throttle.generation + 1, 1));
     qatomic_set(&throttle.permille, permille);
     kick_all();
 }

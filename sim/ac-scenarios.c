@@ -212,8 +212,8 @@ static void add_row(const AcTrace *trace, void *opaque)
         s->guest_run_ns / 1e6 / (s->elapsed_ns / 1e9),
         s->remaining_bytes / MB, ratio * 1000,
         trace->decision.throttle_permille,
-        adaptive ? auto_converge_phase_name(trace->decision.phase) : "-",
-        adaptive ? auto_converge_reason_name(trace->decision.reason) : "-");
+        adaptive ? AutoConvergePhase_str(trace->decision.phase) : "-",
+        adaptive ? AutoConvergeReason_str(trace->decision.reason) : "-");
 }
 
 char *ac_run_table(AcKind kind, const AutoConvergeConfig *config,

@@ -128,8 +128,8 @@ static void print_decision(const AutoConvergeDecision *decision)
 {
     printf("phase=%s reason=%s throttle_permille=%u action=%s "
            "look_ms=%u look_bytes=%" PRIu64 " predicted_downtime_ms=%" PRIu64 " predicted_time_ms=%" PRIu64 "\n",
-           auto_converge_phase_name(decision->phase),
-           auto_converge_reason_name(decision->reason),
+           AutoConvergePhase_str(decision->phase),
+           AutoConvergeReason_str(decision->reason),
            decision->throttle_permille,
            decision->complete ? "complete" :
            decision->switchover ? "switchover" :

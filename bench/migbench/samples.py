@@ -39,6 +39,13 @@ def _number(mapping: Mapping[str, Any], key: str) -> Optional[float]:
     return value if isinstance(value, (int, float)) else None
 
 
+def throttle_pct(auto_converge: Mapping[str, Any],
+                 key: str = 'throttle-permille') -> Optional[float]:
+    """What query-migrate and the event tell of a throttle; None: nothing."""
+    permille = _number(auto_converge, key)
+    return None if permille is None else permille / 10
+
+
 def make_sample(reply: Dict[str, Any], now: float,
                 before: Optional[Sample]) -> Sample:
     """
@@ -48,7 +55,7 @@ def make_sample(reply: Dict[str, Any], now: float,
     ram = reply.get('ram', {})
     auto = reply.get('auto-converge', {})
     page = ram.get('page-size', DEFAULT_PAGE_BYTES)
-    throttle = _number(auto, 'throttle')
+    throttle = throttle_pct(auto)
     if throttle is None:
         throttle = _number(reply, 'cpu-throttle-percentage') or 0
     dirty_bps = ram.get('dirty-pages-rate', 0) * page

@@ -58,16 +58,17 @@ def patched_run() -> Run:
                        (15, 7)):
         run.events.take([event('MIGRATION_PASS', at, **{'pass': number})])
     run.events.take([
-        event('MIGRATION_AUTO_CONVERGE', 8, phase='throttle', throttle=90),
-        event('MIGRATION_AUTO_CONVERGE', 15, phase='fallback', throttle=98.5,
-              **{'predicted-downtime': 5100})])
+        event('MIGRATION_AUTO_CONVERGE', 8, phase='throttle',
+              **{'throttle-permille': 900}),
+        event('MIGRATION_AUTO_CONVERGE', 15, phase='fallback',
+              **{'throttle-permille': 985, 'predicted-downtime': 5100})])
     ram = {'remaining': 1000, 'total': 4096000, 'normal': 10, 'duplicate': 5,
            'dirty-sync-count': 6, 'dirty-pages-rate': 3, 'page-size': 4096}
     before = None
     for at, status in ((1, 'active'), (14, 'active'), (20, 'completed')):
         before = make_sample(reply(
             status, ram=ram, expected_downtime=200,
-            auto_converge={'phase': 'throttle', 'throttle': 90,
+            auto_converge={'phase': 'throttle', 'throttle-permille': 900,
                            'throttled-time': at * 100,
                            'predicted-downtime': 400}), START + at, before)
         run.samples.append(before)

@@ -155,49 +155,15 @@
 #ifndef MIGRATION_AUTO_CONVERGE_H
 #define MIGRATION_AUTO_CONVERGE_H
 
+/* AutoConvergePhase and AutoConvergeReason, with what each of them means */
+#include "qapi/qapi-types-auto-converge-policy.h"
+
 /* What happens when the highest allowed throttle does not help. */
 typedef enum AutoConvergeFallback {
     AUTO_CONVERGE_FALLBACK_NONE,          /* let the guest go */
     AUTO_CONVERGE_FALLBACK_STOP_AND_COPY, /* switch over, whatever is left */
     AUTO_CONVERGE_FALLBACK_POST_COPY,     /* start post-copy */
 } AutoConvergeFallback;
-
-typedef enum AutoConvergePhase {
-    AUTO_CONVERGE_PHASE_WATCH,
-    AUTO_CONVERGE_PHASE_THROTTLE,
-    AUTO_CONVERGE_PHASE_CEILING,
-    AUTO_CONVERGE_PHASE_FALLBACK,
-    AUTO_CONVERGE_PHASE_LET_GO,
-    AUTO_CONVERGE_PHASE__MAX,
-} AutoConvergePhase;
-
-/* Why a decision is what it is; one per branch of the law. */
-typedef enum AutoConvergeReason {
-    AUTO_CONVERGE_REASON_START,       /* no window was measured yet */
-    AUTO_CONVERGE_REASON_REJECTED,    /* the sample says nothing: no change */
-    AUTO_CONVERGE_REASON_CONVERGES,   /* the window is good */
-    AUTO_CONVERGE_REASON_PATIENCE,    /* bad, but it ends soon by itself */
-    AUTO_CONVERGE_REASON_UNCONFIRMED, /* bad; to be seen whether it stays so */
-    AUTO_CONVERGE_REASON_BURST,       /* bad, and busier than before */
-    AUTO_CONVERGE_REASON_SLOW_LINK,   /* bad, and the link was faster before */
-    AUTO_CONVERGE_REASON_DEADLINE,    /* bad, but there is time; or: no more */
-    AUTO_CONVERGE_REASON_ENGAGE,      /* bad: throttling begins */
-    AUTO_CONVERGE_REASON_RAISE,       /* still bad: throttled more firmly */
-    AUTO_CONVERGE_REASON_HOLD,        /* throttled, and that is enough */
-    AUTO_CONVERGE_REASON_RELEASE,     /* less throttle is enough now */
-    AUTO_CONVERGE_REASON_CALM,        /* no throttle is needed any more */
-    AUTO_CONVERGE_REASON_CEILING,     /* the needed throttle is not allowed */
-    AUTO_CONVERGE_REASON_FUTILE,      /* flat response: to the ceiling */
-    AUTO_CONVERGE_REASON_NO_FALLBACK, /* ceiling in vain, fallback is 'none' */
-    AUTO_CONVERGE_REASON_TOO_LONG,    /* ceiling in vain, stop beyond bound */
-    AUTO_CONVERGE_REASON_STOP_AND_COPY, /* ceiling in vain: switch over */
-    AUTO_CONVERGE_REASON_POST_COPY,   /* ceiling in vain: start post-copy */
-    AUTO_CONVERGE_REASON_OUTLASTED,   /* the stop outlasted its bound */
-    AUTO_CONVERGE_REASON_STALLED,     /* nothing was sent for too long */
-    AUTO_CONVERGE_REASON_RESUME,      /* sent again: throttled as before */
-    AUTO_CONVERGE_REASON_RETRY,       /* let go long enough: once more */
-    AUTO_CONVERGE_REASON__MAX,
-} AutoConvergeReason;
 
 /*
  * The parameters, with the meaning of the migration parameters of the same
@@ -344,9 +310,5 @@ AutoConvergeDecision auto_converge_stop_ended(AutoConvergeState *state,
 uint64_t auto_converge_stop_length_ms(const AutoConvergeState *state,
                                       const AutoConvergeConfig *config,
                                       uint64_t bytes);
-
-/* Names as in QAPI: "watch", "stop-and-copy"...; the argument must be valid. */
-const char *auto_converge_phase_name(AutoConvergePhase phase);
-const char *auto_converge_reason_name(AutoConvergeReason reason);
 
 #endif /* MIGRATION_AUTO_CONVERGE_H */

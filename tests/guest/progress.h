@@ -7,7 +7,7 @@
  * Each CPU counts the pages that it has written, in a 32 bit word of its own
  * at PROGRESS_ADDRESS + APIC id * PROGRESS_STRIDE. The words are zero at boot,
  * wrap, and stand still while a CPU naps. Who maps the guest's RAM sees them
- * without asking the guest, as bench/actuator.py does; it has the same numbers.
+ * without asking the guest.
  */
 
 #ifndef WORKLOAD_PROGRESS_H

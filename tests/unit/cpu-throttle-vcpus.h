@@ -16,7 +16,7 @@
 
 #include "hw/core/cpu.h"
 #include "qemu/thread.h"
-#include "migration/cpu-throttle-actuator.h"
+#include "migration/cpu-throttle-vcpu.h"
 
 /* A guest, and the thread that runs it */
 typedef struct Vcpu {

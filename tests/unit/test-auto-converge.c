@@ -1706,29 +1706,6 @@ static void test_no_run_time(void)
     g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_CEILING);
 }
 
-static void test_names(void)
-{
-    static const char *const phases[] = {
-        "watch", "throttle", "ceiling", "fallback", "let-go",
-    };
-    static const char *const reasons[] = {
-        "start", "rejected", "converges", "patience", "unconfirmed", "burst",
-        "slow-link", "deadline", "engage", "raise", "hold", "release", "calm",
-        "ceiling", "futile", "no-fallback", "too-long", "stop-and-copy",
-        "post-copy", "outlasted", "stalled", "resume", "retry",
-    };
-    unsigned i;
-
-    g_assert_cmpint(ARRAY_SIZE(phases), ==, AUTO_CONVERGE_PHASE__MAX);
-    g_assert_cmpint(ARRAY_SIZE(reasons), ==, AUTO_CONVERGE_REASON__MAX);
-    for (i = 0; i < ARRAY_SIZE(phases); i++) {
-        g_assert_cmpstr(auto_converge_phase_name(i), ==, phases[i]);
-    }
-    for (i = 0; i < ARRAY_SIZE(reasons); i++) {
-        g_assert_cmpstr(auto_converge_reason_name(i), ==, reasons[i]);
-    }
-}
-
 static void add_input_tests(void)
 {
     g_test_add_func("/auto-converge/input/init", test_init);
@@ -1741,7 +1718,6 @@ static void add_input_tests(void)
     g_test_add_func("/auto-converge/input/run-time-beyond-elapsed",
                     test_run_time_beyond_elapsed);
     g_test_add_func("/auto-converge/input/no-run-time", test_no_run_time);
-    g_test_add_func("/auto-converge/input/names", test_names);
 }
 
 static void add_law_tests(void)

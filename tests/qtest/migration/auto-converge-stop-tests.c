@@ -650,7 +650,7 @@ static void test_let_go(void)
     begin(&t, LINK_BYTES_PER_S);
     info = wait_event(t.from.qts, "phase", "let-go");
     g_assert_cmpstr(qdict_get_str(info, "reason"), ==, "too-long");
-    g_assert_cmpfloat(qdict_get_double(info, "throttle"), ==, 0);
+    g_assert_cmpint(qdict_get_int(info, "throttle-permille"), ==, 0);
     held_ms = qdict_get_int(info, "throttled-time");
     qobject_unref(info);
     relay_set(&t.relay, 2 * FAST_BYTES_PER_S);
@@ -673,7 +673,7 @@ static void wait_let_go(QTestState *qts, int64_t max_ms)
         QDict *info = query_auto_converge(qts);
 
         longest_ms = MAX(longest_ms, now.reply_ms);
-        held = qdict_get_double(info, "throttle") > 0;
+        held = qdict_get_int(info, "throttle-permille") > 0;
         qobject_unref(info);
         g_assert_cmpint(clock_ms() - then_ms, <, max_ms);
         g_usleep(20 * 1000);
@@ -751,7 +751,7 @@ static void test_at_once(void)
     begin(&t, LINK_BYTES_PER_S);
     info = wait_event(t.from.qts, "phase", "fallback");
     g_assert_cmpstr(qdict_get_str(info, "reason"), ==, "stop-and-copy");
-    g_assert_cmpfloat(qdict_get_double(info, "highest-throttle"), ==, 0);
+    g_assert_cmpint(qdict_get_int(info, "highest-throttle-permille"), ==, 0);
     g_assert_cmpint(qdict_get_int(info, "throttled-time"), ==, 0);
     g_assert_cmpint(qdict_get_int(info, "predicted-downtime"), >, 2000);
     qobject_unref(info);
@@ -793,7 +793,7 @@ static void assert_never_throttled(StopTest *t)
 
     assert_arrived(t);
     info = query_auto_converge(t->from.qts);
-    g_assert_cmpfloat(qdict_get_double(info, "highest-throttle"), ==, 0);
+    g_assert_cmpint(qdict_get_int(info, "highest-throttle-permille"), ==, 0);
     qobject_unref(info);
 }
 
@@ -853,7 +853,7 @@ static void test_deadline_near(void)
     begin(&t, SLOW_BYTES_PER_S);
     info = wait_event(t.from.qts, "phase", "fallback");
     g_assert_cmpstr(qdict_get_str(info, "reason"), ==, "deadline");
-    g_assert_cmpfloat(qdict_get_double(info, "highest-throttle"), ==, 0);
+    g_assert_cmpint(qdict_get_int(info, "highest-throttle-permille"), ==, 0);
     qobject_unref(info);
     assert_arrived(&t);
     end(&t);
@@ -871,10 +871,10 @@ static void test_live_ceiling(void)
     then_ms = clock_ms();
     for (;;) {
         QDict *info = query_auto_converge(t.from.qts);
-        double throttle = qdict_get_double(info, "throttle");
+        int64_t permille = qdict_get_int(info, "throttle-permille");
 
         qobject_unref(info);
-        if (throttle == CEILING / 2) {
+        if (permille == CEILING / 2 * 10) {
             break;
         }
         g_assert_cmpint(clock_ms() - then_ms, <, RESUME_MAX_MS);
@@ -1017,7 +1017,7 @@ static void test_post_copy_refused(void)
 }
 
 /* "migrate -t": what cannot be restored does not keep the others. */
-static void test_borrow(void)
+static void test_override(void)
 {
     StopTest t = prepare(GUEST_BUSY);
     g_autofree char *params = NULL;
@@ -1116,7 +1116,7 @@ static void test_snapshot(void)
                     qdict_get_int(before, "windows"));
     g_assert_cmpint(qdict_get_int(after, "throttled-time"), ==,
                     qdict_get_int(before, "throttled-time"));
-    g_assert_cmpfloat(qdict_get_double(after, "throttle"), ==, 0);
+    g_assert_cmpint(qdict_get_int(after, "throttle-permille"), ==, 0);
     qobject_unref(before);
     qobject_unref(after);
     guest_verify(&t.from);
@@ -1182,5 +1182,5 @@ void auto_converge_add_stop_tests(void)
                    test_stop_to_post_copy);
     qtest_add_func("/auto-converge/post-copy/refused",
                    test_post_copy_refused);
-    qtest_add_func("/auto-converge/hmp/borrow", test_borrow);
+    qtest_add_func("/auto-converge/hmp/override", test_override);
 }

@@ -294,9 +294,10 @@ QDict *wait_event(QTestState *qts, const char *key, const char *value)
     for (;;) {
         QDict *data = next_event(qts);
 
-        g_test_message("%s: %s, throttle %.1f", qdict_get_str(data, "phase"),
+        g_test_message("%s: %s, throttle %" PRId64 " permille",
+                       qdict_get_str(data, "phase"),
                        qdict_get_str(data, "reason"),
-                       qdict_get_double(data, "throttle"));
+                       qdict_get_int(data, "throttle-permille"));
         if (!strcmp(qdict_get_str(data, key), value)) {
             return data;
         }
@@ -328,7 +329,7 @@ void assert_survived(Guest *from)
     migration = query(from->qts, "query-migrate");
     info = query_auto_converge(from->qts);
     g_assert_false(qdict_haskey(migration, "cpu-throttle-percentage"));
-    g_assert_cmpfloat(qdict_get_double(info, "throttle"), ==, 0);
+    g_assert_cmpint(qdict_get_int(info, "throttle-permille"), ==, 0);
     qobject_unref(migration);
     qobject_unref(info);
     guest_verify(from);
@@ -353,7 +354,7 @@ static void test_calm(void)
     migration_begin(&m);
     assert_migrated(&m);
     info = query_auto_converge(m.from.qts);
-    g_assert_cmpfloat(qdict_get_double(info, "highest-throttle"), ==, 0);
+    g_assert_cmpint(qdict_get_int(info, "highest-throttle-permille"), ==, 0);
     g_assert_cmpint(qdict_get_int(info, "throttled-time"), ==, 0);
     g_assert_cmpstr(qdict_get_str(info, "phase"), ==, "watch");
     qobject_unref(info);
@@ -380,7 +381,7 @@ static void test_jump(void)
     migration_begin(&m);
     info = next_event(m.from.qts);
     set_str(m.from.qts, "cpu-throttle-fallback", "stop-and-copy");
-    g_assert_cmpfloat(qdict_get_double(info, "throttle"), >, 20);
+    g_assert_cmpint(qdict_get_int(info, "throttle-permille"), >, 200);
     qobject_unref(info);
     assert_migrated(&m);
     info = query_auto_converge(m.from.qts);
@@ -449,8 +450,8 @@ static void test_open_loop(void)
     migration_begin(&m);
     info = next_event(m.from.qts);
     set_str(m.from.qts, "cpu-throttle-fallback", "stop-and-copy");
-    g_assert_cmpfloat(qdict_get_double(info, "throttle"), >,
-                      THROTTLE_OPEN_LOOP);
+    g_assert_cmpint(qdict_get_int(info, "throttle-permille"), >,
+                    THROTTLE_OPEN_LOOP * 10);
     qobject_unref(info);
     assert_migrated(&m);
     migration_end(&m);
@@ -465,8 +466,8 @@ static void test_ceiling(void)
 
     migration_begin_pathological(&m, "none");
     info = wait_event(m.from.qts, "phase", "ceiling");
-    g_assert_cmpfloat(qdict_get_double(info, "throttle"), ==,
-                      CEILING_PATHOLOGICAL);
+    g_assert_cmpint(qdict_get_int(info, "throttle-permille"), ==,
+                    CEILING_PATHOLOGICAL * 10);
     qobject_unref(info);
     info = wait_event(m.from.qts, "reason", "no-fallback");
     g_assert_cmpstr(qdict_get_str(info, "phase"), ==, "let-go");
@@ -480,7 +481,7 @@ static void test_ceiling(void)
         g_assert_true(status_is(m.from.qts, "active"));
         g_usleep(10 * 1000);
         info = query_auto_converge(m.from.qts);
-        g_assert_cmpfloat(qdict_get_double(info, "throttle"), ==, 0);
+        g_assert_cmpint(qdict_get_int(info, "throttle-permille"), ==, 0);
     } while (qdict_get_int(info, "windows") < windows + 3);
     g_assert_cmpstr(qdict_get_str(info, "phase"), ==, "let-go");
     g_assert_cmpstr(qdict_get_str(info, "reason"), ==, "no-fallback");
@@ -501,8 +502,8 @@ static void test_fallback(void)
 
     migration_begin_pathological(&m, "none");
     info = wait_event(m.from.qts, "phase", "ceiling");
-    g_assert_cmpfloat(qdict_get_double(info, "throttle"), ==,
-                      CEILING_PATHOLOGICAL);
+    g_assert_cmpint(qdict_get_int(info, "throttle-permille"), ==,
+                    CEILING_PATHOLOGICAL * 10);
     qobject_unref(info);
     set_str(m.from.qts, "cpu-throttle-fallback", "stop-and-copy");
     info = wait_event(m.from.qts, "phase", "fallback");
@@ -513,9 +514,9 @@ static void test_fallback(void)
     /* It is all still there. */
     info = query_auto_converge(m.from.qts);
     g_assert_cmpstr(qdict_get_str(info, "phase"), ==, "fallback");
-    g_assert_cmpfloat(qdict_get_double(info, "throttle"), ==, 0);
-    g_assert_cmpfloat(qdict_get_double(info, "highest-throttle"), ==,
-                      CEILING_PATHOLOGICAL);
+    g_assert_cmpint(qdict_get_int(info, "throttle-permille"), ==, 0);
+    g_assert_cmpint(qdict_get_int(info, "highest-throttle-permille"), ==,
+                    CEILING_PATHOLOGICAL * 10);
     g_assert_cmpint(qdict_get_int(info, "predicted-downtime"), >, 0);
     g_assert_cmpint(qdict_get_int(info, "throttled-time"), >, 0);
     qobject_unref(info);
@@ -589,8 +590,8 @@ static void test_release(void)
     pass_event(m.from.qts, "reason", "no-fallback");
     guest_command(&m.from, "rate=4");
     info = next_event(m.from.qts);
-    g_assert_cmpfloat(qdict_get_double(info, "throttle"), <,
-                      CEILING_PATHOLOGICAL);
+    g_assert_cmpint(qdict_get_int(info, "throttle-permille"), <,
+                    CEILING_PATHOLOGICAL * 10);
     qobject_unref(info);
     assert_migrated(&m);
     migration_end(&m);
@@ -649,7 +650,7 @@ static void test_account(void)
     g_assert_cmpint(qdict_get_int(info, "downtime"), ==,
                     qdict_get_int(migration, "downtime"));
     g_assert_cmpint(qdict_get_int(info, "throttled-time"), >, 0);
-    g_assert_cmpfloat(qdict_get_double(info, "throttle"), ==, 0);
+    g_assert_cmpint(qdict_get_int(info, "throttle-permille"), ==, 0);
     text = qtest_hmp(m.from.qts, "info migrate");
     held = g_strdup_printf("auto-converge throttled time: %" PRId64 " ms",
                            qdict_get_int(info, "throttled-time"));
@@ -688,8 +689,8 @@ static int64_t query_int(QTestState *qts, const char *key)
     QDict *info = query_auto_converge(qts);
     int64_t value = qdict_get_int(info, key);
 
-    g_assert_cmpfloat(qdict_get_double(info, "throttle"), ==,
-                      CEILING_PATHOLOGICAL);
+    g_assert_cmpint(qdict_get_int(info, "throttle-permille"), ==,
+                    CEILING_PATHOLOGICAL * 10);
     qobject_unref(info);
     return value;
 }
@@ -873,7 +874,7 @@ static void test_dead_destination(const void *phase)
     migration_begin(&m);
     info = query_auto_converge(m.from.qts);
     g_assert_cmpstr(qdict_get_str(info, "phase"), ==, "watch");
-    g_assert_cmpfloat(qdict_get_double(info, "highest-throttle"), ==, 0);
+    g_assert_cmpint(qdict_get_int(info, "highest-throttle-permille"), ==, 0);
     g_assert_cmpint(qdict_get_int(info, "throttled-time"), ==, 0);
     qobject_unref(info);
     assert_migrated(&m);
@@ -1070,7 +1071,7 @@ static void test_hmp_migrate(void)
                      "cpu-throttle-fallback=none %s", m.uri));
     data = wait_event(m.from.qts, "phase", "ceiling");
     set_int(m.from.qts, "max-bandwidth", SLOW_LINK_BYTES_PER_S);
-    g_assert_cmpfloat(qdict_get_double(data, "throttle"), ==, 70);
+    g_assert_cmpint(qdict_get_int(data, "throttle-permille"), ==, 700);
     qobject_unref(data);
     refused = qtest_hmp(m.from.qts, "migrate -d -t max-cpu-throttle=50 %s",
                         m.uri);

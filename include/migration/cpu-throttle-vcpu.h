@@ -1,5 +1,5 @@
 /*
- * CPU throttle: what it offers beyond whole percents
+ * CPU throttle: the vCPUs under it
  *
  * Copyright (c) 2026 the auto-converge authors
  *
@@ -14,7 +14,8 @@
  *       ^                                       slice over? sleep
  *       +------------ set the timer ------------+
  *
- * A thread needs to know only its own account and the rhythm that all have in
+ * Nothing here knows of a migration, nor of what decides on the throttle.  A
+ * thread needs to know only its own account and the rhythm that all have in
  * common, so nothing here walks over the vCPUs but a change of the throttle.
  *
  *     cpu-throttle.c          the interface that QEMU has always had; wiring
@@ -26,8 +27,8 @@
  * cpu_throttle_vcpu_expired() and cpu_throttle_sleeps_on().
  */
 
-#ifndef MIGRATION_CPU_THROTTLE_ACTUATOR_H
-#define MIGRATION_CPU_THROTTLE_ACTUATOR_H
+#ifndef MIGRATION_CPU_THROTTLE_VCPU_H
+#define MIGRATION_CPU_THROTTLE_VCPU_H
 
 /*
  * Hold the vCPUs back for @permille of the time, 1 to 999; more is clamped.
@@ -101,4 +102,4 @@ bool cpu_throttle_vcpu_expired(CPUState *cpu);
 CpuThrottleTimerKind cpu_throttle_timer_kind(CPUState *cpu);
 void cpu_throttle_wait(CPUState *cpu, int timeout_ms);
 
-#endif /* MIGRATION_CPU_THROTTLE_ACTUATOR_H */
+#endif /* MIGRATION_CPU_THROTTLE_VCPU_H */

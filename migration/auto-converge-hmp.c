@@ -13,7 +13,8 @@
 #include "qapi/qobject-input-visitor.h"
 #include "qapi/util.h"
 #include "qemu/cutils.h"
-#include "migration/auto-converge-control.h"
+#include "migration/auto-converge-hmp.h"
+#include "migration/auto-converge-params.h"
 #include "migration.h"
 
 /* The parameters that "migrate -t" takes. */
@@ -48,7 +49,7 @@ static struct {
     ThrottleValues from;
     ThrottleValues to;
     bool capability;
-} borrowed;
+} overridden;
 
 static int find_throttle_param(const char *name)
 {
@@ -224,13 +225,13 @@ static bool set_auto_converge(bool on, Error **errp)
     return !err;
 }
 
-bool auto_converge_borrow_params(const char *pairs, Error **errp)
+bool auto_converge_override_params(const char *pairs, Error **errp)
 {
     ThrottleValues from = get_throttle_params();
     ThrottleValues to = {};
     bool capability = migrate_auto_converge();
 
-    if (borrowed.to.given) {
+    if (overridden.to.given) {
         error_setg(errp, "migrate -t: the parameters of the migration before "
                    "are not restored yet");
         return false;
@@ -246,9 +247,9 @@ bool auto_converge_borrow_params(const char *pairs, Error **errp)
         set_auto_converge(capability, &error_abort);
         return false;
     }
-    borrowed.from = from;
-    borrowed.to = to;
-    borrowed.capability = capability;
+    overridden.from = from;
+    overridden.to = to;
+    overridden.capability = capability;
     return true;
 }
 
@@ -284,26 +285,26 @@ static void restore_throttle_params(ThrottleValues values)
     }
 }
 
-void auto_converge_return_params(void)
+void auto_converge_restore_params(void)
 {
     ThrottleValues now = get_throttle_params();
     Error *err = NULL;
 
-    if (!borrowed.to.given) {
+    if (!overridden.to.given) {
         return;
     }
     /* What was changed in the meantime was changed to stay. */
     for (int i = 0; i < ARRAY_SIZE(throttle_params); i++) {
-        if (borrowed.to.given & 1u << i &&
-            borrowed.to.value[i] == now.value[i]) {
-            borrowed.from.given |= 1u << i;
+        if (overridden.to.given & 1u << i &&
+            overridden.to.value[i] == now.value[i]) {
+            overridden.from.given |= 1u << i;
         }
     }
-    if (borrowed.from.given) {
-        restore_throttle_params(borrowed.from);
+    if (overridden.from.given) {
+        restore_throttle_params(overridden.from);
     }
-    if (!set_auto_converge(borrowed.capability, &err)) {
+    if (!set_auto_converge(overridden.capability, &err)) {
         warn_reportf_err(err, "migrate -t: cannot restore auto-converge: ");
     }
-    memset(&borrowed, 0, sizeof(borrowed));
+    memset(&overridden, 0, sizeof(overridden));
 }

@@ -14,6 +14,7 @@
 #include "qemu/bitmap.h"
 #include "qemu/rcu.h"
 #include "migration/auto-converge-control.h"
+#include "migration/cpu-throttle-vcpu.h"
 #include "migration.h"
 
 /* At the start of the window: CPU time by cpu_index, and time held back, ns */

@@ -13,7 +13,8 @@ SERIES ?= 7.2
 ALL := $(shell cd patches && ls -d */BASE | sed 's,/BASE,,' | sort -V)
 STABLE := 7.2 10.0
 CHECK_SERIES ?= $(if $(QEMU_SRC)$(filter-out file,$(origin SERIES)),$(SERIES),$(STABLE))
-export SERIES CHECK_SERIES WHOLE TEST_TIMEOUT_S QEMU_SRC FORCE OFFSETS SIGNOFF JOBS
+export SERIES CHECK_SERIES TESTS WHOLE TEST_TIMEOUT_S QEMU_SRC FORCE OFFSETS SIGNOFF JOBS
+PARTS := lint unit scripts series bisect qtest sanitizers upstream cross libvirt
 
 S := scripts
 BUILD := build
@@ -36,11 +37,15 @@ help:
 	@echo 'make apply     the series as commits there; FORCE=1 drops your edits'
 	@echo 'make refresh   commits made there become patches and overlay files again'
 	@echo 'make hunks     what the series changes in files of the release'
-	@echo 'make check-unit check-scripts check-series check-bisect check-qtest check-sanitizers check-upstream check-cross check-libvirt'
+	@echo 'make check-fast     what takes no build of QEMU; make check-slow: the rest'
+	@echo 'make check-PART     $(PARTS)'
+	@echo 'make tools     simulator and replay, built without QEMU'
+	@echo 'make coverage  which lines of policy and throttle the unit tests run'
 	@echo 'make where-qemu where-replay clean distclean'
 	@echo
 	@echo 'SERIES=$(SERIES)     which release ($(ALL)); tests take $(STABLE),'
 	@echo '                   or CHECK_SERIES="$(ALL)"'
+	@echo "TESTS='/auto-converge/vcpu/*'   only those cases of check-unit, check-qtest"
 	@echo 'RUNS=$(RUNS)         of each throttle in bench-guest'
 	@echo 'QEMU_SRC=...   its source: a tarball, directory, git tree or .dsc'
 
@@ -68,11 +73,17 @@ series: fetch
 	@$S/series/export
 
 hunks:
-	@for name in $(CHECK_SERIES); do SERIES=$$name $S/series/hunks || exit 1; done
+	@for name in $(CHECK_SERIES); do \
+	    echo "patches/$$name:" && git apply --stat patches/$$name/*.patch || exit 1; done
 
-.PHONY: check check-unit check-scripts check-series check-bisect check-qtest check-sanitizers check-upstream check-cross check-libvirt
-check check-unit check-scripts check-series check-bisect check-qtest check-sanitizers check-upstream check-cross check-libvirt:
+.PHONY: check $(addprefix check-,fast slow $(PARTS))
+check $(addprefix check-,fast slow $(PARTS)):
 	@$S/check $(patsubst check-%,%,$(patsubst check,all,$@))
+
+# Simulator and replay, and where they are.
+.PHONY: tools coverage
+tools coverage: deps
+	@$S/check $@
 
 # Everything the demo needs, quietly; then its own words.
 .PHONY: demo guest

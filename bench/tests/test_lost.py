@@ -58,11 +58,11 @@ class LostTest(unittest.TestCase):
 
     def test_not_known(self) -> None:
         """No throttle, no clock, or a guest that is not always busy."""
-        for change in ({'samples': []}, {'clocks': []}, {'busy': False},
-                       {'last_at_source': None}):
+        nothing: List[Any] = []
+        for name, value in (('samples', nothing), ('clocks', nothing),
+                            ('busy', False), ('last_at_source', None)):
             run = busy_run()
-            for name, value in change.items():
-                setattr(run, name, value)
+            setattr(run, name, value)
             self.assertIsNone(lost.lost_s(run))
 
     def test_at_time(self) -> None:

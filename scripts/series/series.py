@@ -1,10 +1,16 @@
 """A patch series and the git tree that it is applied in.
 
-What apply, refresh, export and hunks share. The series file is quilt's: one
+What apply, refresh, export and check share. The series file is quilt's: one
 patch a line, comments after '#'. Two comments mean something here:
 
     #+ PATH     the overlay file PATH enters the tree with the patch above
     #stock      the patches so far are what "stock" is built from
+
+Why neither quilt nor gbp pq does this: most of the series is new files, which
+are kept once for all releases, as files that an editor and a build without QEMU
+can use. quilt would have them in each patch of each release; gbp pq as well, and
+it wants a packaging branch for each. Besides, the same patches have to give the
+same commits, so that what was built before need not be built again.
 
 Copyright (c) 2026 the auto-converge authors
 SPDX-License-Identifier: GPL-2.0-or-later

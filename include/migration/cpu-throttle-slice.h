@@ -48,8 +48,8 @@
  *
  * A slice of 5 ms in 100 ms leaves redis 1 % of its work, one of 10 ms in
  * 200 ms leaves 1.7 %; 2 ms in 200 ms leave it next to nothing, and so do
- * stock's 10 ms in a second, measured with that database in a Linux guest;
- * docs/devel/auto-converge.rst has the figures.
+ * the old throttle's 10 ms in a second, measured with that database in a Linux
+ * guest.
  *
  * Slices end at whole ms after the beginning of the period, because sleeps are
  * of whole ms, and end at the beginning of the next.  What that rounds off is

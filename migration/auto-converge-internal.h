@@ -55,7 +55,7 @@
  * Breaks: /auto-converge/ceiling/converges
  */
 #define CEILING_PATIENCE_WINDOWS 1.5
-#define IN_VAIN_RATIO \
+#define NO_HELP_RATIO \
     (CEILING_PATIENCE_WINDOWS / (1 + CEILING_PATIENCE_WINDOWS))
 
 /* The configuration, clamped, as fractions of one. */
@@ -189,7 +189,7 @@ bool ac_take_first_look(AutoConvergeState *state, AutoConvergeDecision *next,
 /*
  * A look at a pass of a throttled guest.  The longer ago a page was sent, the
  * likelier it is dirty again, so the ratio only grows until the pass is over:
- * what would be in vain then is in vain now.  The rest the whole pass tells.
+ * what would not help then does not help now.  The rest the whole pass tells.
  * False when it is to go on.
  */
 bool ac_take_look(AutoConvergeState *state, AutoConvergeDecision *next,
@@ -234,7 +234,7 @@ void ac_fall_back(AutoConvergeDecision *next, const Limits *lim);
 void ac_give_up(AutoConvergeState *state, AutoConvergeDecision *next,
                 const Limits *lim);
 
-/* All that is allowed was in vain: let the guest go, for longer each time. */
+/* Nothing that is allowed helps: let the guest go, for longer each time. */
 void ac_let_go(AutoConvergeState *state, AutoConvergeDecision *next,
                AutoConvergeReason reason);
 

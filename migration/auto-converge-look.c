@@ -52,7 +52,7 @@ bool ac_take_look(AutoConvergeState *state, AutoConvergeDecision *next,
                   const Window *win, const Limits *lim)
 {
     bool enough = win->drained_bytes >= LOOK_PART * state->remaining_bytes;
-    bool in_vain = win->ratio > IN_VAIN_RATIO;
+    bool helps = win->ratio <= NO_HELP_RATIO;
     Window whole;
 
     state->stop_bytes = win->stop_bytes;
@@ -65,7 +65,7 @@ bool ac_take_look(AutoConvergeState *state, AutoConvergeDecision *next,
     if (ac_meet_deadline(state, next, win, lim)) {
         return true;
     }
-    if (!enough || !in_vain) {
+    if (!enough || helps) {
         return false;
     }
     if (next->phase == AUTO_CONVERGE_PHASE_THROTTLE) {

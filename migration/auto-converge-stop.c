@@ -273,7 +273,7 @@ static void sync_if_missed(MigrationState *s, uint64_t pending_bytes)
     }
 }
 
-/* To see before the end of the pass that a throttle is in vain */
+/* To see before the end of the pass that a throttle does not help */
 static void look_if_due(MigrationState *s, uint64_t pending_bytes)
 {
     if (pending_bytes >= s->threshold_size && !auto_converge_stop_is_held() &&

@@ -34,7 +34,7 @@
 
 /*
  * The shortest wait between two attempts, and the wait in lengths of the
- * attempt that was in vain: so the guest is held for at most a fifth of
+ * attempt that did not help: so the guest is held for at most a fifth of
  * the time, and less each time.  A minute is long against the pass of a small
  * guest, which may have an attempt over in five seconds.
  * Breaks: /auto-converge/let-go/waits

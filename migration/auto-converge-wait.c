@@ -63,8 +63,8 @@
 
 /*
  * With a deadline, a throttle begins when the time left is for so many times
- * what a stop then takes: a window at the ceiling, in case that is in vain, and
- * the stop.
+ * what a stop then takes: a window at the ceiling, in case that does not help,
+ * and the stop.
  * Breaks: /auto-converge/law/deadline
  */
 #define DEADLINE_STOPS 2.0
@@ -75,7 +75,7 @@
 /*
  * Where a stop would be too long, the ceiling is held while, at its pace, what
  * is left falls below the bound after so many more windows.  With less, guests
- * that would end are let go; more only makes the hopeless ones lose more.
+ * that would end are let go; with more, those that cannot converge lose more.
  * Breaks: /auto-converge/ceiling/bound-soon
  */
 #define BOUND_PATIENCE_WINDOWS 4.0

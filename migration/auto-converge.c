@@ -210,7 +210,7 @@ static bool take_sample(AutoConvergeState *state, AutoConvergeDecision *next,
     next->look_ms = ac_plan_look_ms(state, next, lim, state->remaining_bytes -
                                     (goes_on ? win.drained_bytes : 0));
     next->look_bytes = state->looks ?
-                       IN_VAIN_RATIO * win.remaining_bytes : 0;
+                       NO_HELP_RATIO * win.remaining_bytes : 0;
     next->predicted_downtime_ms = ac_to_u64(ac_stop_length_s(&win) * MS_PER_S);
     next->predicted_time_ms = ac_predict_time_ms(state, &win, lim, next);
     next->predicted_loss_ms = ac_predict_loss_ms(state, &win, lim, next);

@@ -49,7 +49,7 @@
 /*
  * As long as it owes, or is owed, less than this part of a share, or than a
  * ms, a vCPU ends its slice when the others do: what it does alone is often
- * done in vain.
+ * of no use.
  */
 #define APART_DIVISOR 4
 

@@ -15,7 +15,7 @@
 /* ---- through the main loop, on any host ---- */
 
 /*
- * An idle vCPU is looked after so often when only the main loop can do it; each
+ * An idle vCPU is checked so often where only the main loop can do it; each
  * time it takes the BQL.  512 vCPUs do that 4096 times a second.
  */
 #define IDLE_LOOK_NS (125 * SCALE_MS)

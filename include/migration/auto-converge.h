@@ -21,6 +21,23 @@
  *     U  bytes newly dirtied        B = S / T, the drain rate; of the
  *                                   bulk pass without its zero pages
  *
+ * Terms
+ * -----
+ *     bulk pass   the first one: all of RAM
+ *     run share   the part of the time in which the vCPUs may execute; what is
+ *                 missing to 1 is the throttle
+ *     sync        QEMU collects what has become dirty; a pass ends with one
+ *     look        a sync within a pass: a sample of a part of it
+ *     stop        the vCPUs are stopped, and all that is left is copied; it
+ *                 takes R / B, and the guest loses as much
+ *     ceiling     max-cpu-throttle
+ *     fallback    what is done when the ceiling does not help: a stop, or
+ *                 post-copy; or, where that is not allowed, the guest is let go
+ *     attempt     from the first throttle to that
+ *     lease       the time for which a throttle holds while nothing is sent
+ *     law         the formulas of this comment
+ *     policy      the code that applies them
+ *
  * The law
  * -------
  *     ratio = U / S        below 1 the passes shrink
@@ -73,11 +90,11 @@
  * ceiling the passes to come would cost more than 1.5 stops, or would not end,
  * the fallback comes at once.  And a guest that is calm by then is left alone.
  *
- * Every second of a throttle is lost if it is in vain.  So the window of a
+ * Every second of a throttle that does not help is lost.  So the window of a
  * throttled guest is looked at before it is over, each time that a fifth of it
  * was drained; at the ceiling, where there is a fallback.  The longer ago a
  * page was sent, the likelier it is dirty again: the ratio so far is the least
- * that the whole window can have, and what is in vain by then is in vain.
+ * that the whole window can have, and what does not help by then will not.
  * Looks that say nothing add up to the window.
  *
  * What a stop has to copy is R and what is pending beside RAM, so wherever the
@@ -100,7 +117,7 @@
  * window dirties no more than the one before, or in proportion where it is
  * longer.  A deadline that a stop cannot meet only ends the waiting.
  *
- * A throttle that was shown to be in vain only costs the guest.  So it is let
+ * A throttle that was shown not to help only costs the guest.  So it is let
  * go, and held again only with a reason: a parameter changed; the guest
  * dirties clearly less; or a wait is over, which is longer than the attempt
  * was and doubles with each.  After a stated number of attempts only a
@@ -138,9 +155,9 @@
  * WATCH leaves the guest alone.  THROTTLE jumps to the needed run share in
  * one step and follows it: down at once, up by at most a factor of two per
  * window.  CEILING holds max-cpu-throttle for one whole window, or until a look
- * at it says that it is in vain.  FALLBACK stops the vCPUs and copies the rest,
- * or starts post-copy; it is final unless the stop is ended.  LET GO leaves the
- * guest alone after all that was allowed had been in vain.
+ * at it says that it does not help.  FALLBACK stops the vCPUs and copies the
+ * rest, or starts post-copy; it is final unless the stop is ended.  LET GO leaves the
+ * guest alone after all that was allowed has not helped.
  *
  * Three things happen between two windows.  A parameter changes: what it
  * forbids ends at once, what it allows begins at once.  Nothing is sent any
@@ -248,7 +265,7 @@ typedef struct AutoConvergeState {
     double stop_bytes;        /* what a stop made now would have to copy */
     double drain_bps;         /* B of the last window; 0: none yet */
     unsigned leased_permille; /* in force when the lease was up; 0: it is not */
-    unsigned attempts;        /* in vain, since a parameter changed */
+    unsigned attempts;        /* without success, since a parameter changed */
     double attempt_s;         /* how long this one takes, or the last took */
     double let_go_s;          /* since the guest was let go */
     double wait_s;            /* of these until the next attempt */
@@ -280,7 +297,7 @@ AutoConvergeDecision auto_converge_update(AutoConvergeState *state,
 
 /*
  * The parameters are @config now: what it forbids ends, what it allows after a
- * ceiling in vain begins.  For between two windows.
+ * ceiling that did not help begins.  For between two windows.
  */
 AutoConvergeDecision
 auto_converge_reconfigure(AutoConvergeState *state,

@@ -1,0 +1,290 @@
+/*
+ * Adaptive auto-converge, end to end: guests that are left alone, or let go
+ *
+ * Copyright (c) 2026 the auto-converge authors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * And what else counts while the migration runs: another ceiling, a snapshot.
+ */
+
+#include "qemu/osdep.h"
+#include "migration/auto-converge-relayed.h"
+#include "migration/auto-converge-tests.h"
+
+/* Half of what the link carries; next to nothing, with much to send first */
+#define GUEST_CALM "ws=64 rate=6"
+#define GUEST_BALLAST "ws=16 rate=2 ballast=100"
+
+/* A lease ends after 10 s. */
+#define LEASE_MAX_MS 15000
+#define FREEZE_MS 40000
+
+static void wait_windows(QTestState *qts, int64_t windows)
+{
+    while (ac_query_int(qts, "windows") < windows) {
+        g_usleep(10 * 1000);
+    }
+}
+
+/* ... before it is throttled */
+static void wait_reason(QTestState *qts, const char *reason)
+{
+    for (;;) {
+        QDict *info = ac_query(qts);
+        bool found = !strcmp(qdict_get_str(info, "reason"), reason);
+
+        g_assert_cmpstr(qdict_get_str(info, "phase"), ==, "watch");
+        qobject_unref(info);
+        if (found) {
+            break;
+        }
+        g_usleep(10 * 1000);
+    }
+}
+
+static void assert_never_throttled(RelayedMigration *t)
+{
+    workload_assert_migrated(&t->from, &t->to);
+    g_assert_cmpint(ac_query_int(t->from.qts, "highest-throttle-permille"),
+                    ==, 0);
+}
+
+/* After the bulk pass the link falls, and comes back. */
+static void test_slow_link(void)
+{
+    RelayedMigration t = relayed_prepare(GUEST_CALM);
+
+    relayed_begin(&t, RELAYED_LINK_BYTES_PER_S);
+    wait_windows(t.from.qts, 1);
+    relay_set_rate(&t.relay, RELAYED_LINK_BYTES_PER_S / 6);
+    wait_reason(t.from.qts, "slow-link");
+    relay_set_rate(&t.relay, RELAYED_LINK_BYTES_PER_S);
+    assert_never_throttled(&t);
+    relayed_end(&t);
+}
+
+/* After a long bulk pass the guest is busy for some time. */
+static void test_burst(void)
+{
+    RelayedMigration t = relayed_prepare(GUEST_BALLAST);
+
+    relayed_begin(&t, RELAYED_LINK_BYTES_PER_S);
+    wait_windows(t.from.qts, 1);
+    workload_send_command(&t.from, "rate=max");
+    wait_reason(t.from.qts, "burst");
+    workload_send_command(&t.from, "rate=2");
+    assert_never_throttled(&t);
+    relayed_end(&t);
+}
+
+/* While the deadline is far, a guest that nothing helps is left alone. */
+static void test_deadline_far(void)
+{
+    RelayedMigration t = relayed_prepare(RELAYED_GUEST_SMALL);
+
+    workload_set_int(t.from.qts, "cpu-throttle-deadline", 1000);
+    relayed_begin(&t, RELAYED_LINK_BYTES_PER_S);
+    wait_windows(t.from.qts, 6);
+    wait_reason(t.from.qts, "deadline");
+    workload_set_int(t.from.qts, "cpu-throttle-deadline", 0);
+    ac_pass_event(t.from.qts, "phase", "fallback");
+    workload_assert_migrated(&t.from, &t.to);
+    relayed_end(&t);
+}
+
+/*
+ * The bulk pass takes 8 s, or some more on a busy host, and so does what it
+ * leaves: there is no time for another pass and a stop, nor for a throttle.
+ */
+static void test_deadline_near(void)
+{
+    RelayedMigration t = relayed_prepare(RELAYED_GUEST_BUSY);
+    QDict *info;
+
+    workload_set_int(t.from.qts, "cpu-throttle-deadline", 21);
+    relayed_begin(&t, RELAYED_SLOW_BYTES_PER_S);
+    info = ac_wait_event(t.from.qts, "phase", "fallback");
+    g_assert_cmpstr(qdict_get_str(info, "reason"), ==, "deadline");
+    g_assert_cmpint(qdict_get_int(info, "highest-throttle-permille"), ==, 0);
+    qobject_unref(info);
+    workload_assert_migrated(&t.from, &t.to);
+    relayed_end(&t);
+}
+
+/*
+ * Too long a stop: the guest is let go.  As soon as the link carries more, it
+ * is stopped at once, without another throttle.
+ */
+static void test_let_go(void)
+{
+    RelayedMigration t = relayed_prepare(RELAYED_GUEST_BUSY);
+    QDict *info;
+    int64_t held_ms;
+
+    workload_set_int(t.from.qts, "cpu-throttle-fallback-downtime", 1500);
+    relayed_begin(&t, RELAYED_LINK_BYTES_PER_S);
+    info = ac_wait_event(t.from.qts, "phase", "let-go");
+    g_assert_cmpstr(qdict_get_str(info, "reason"), ==, "too-long");
+    g_assert_cmpint(qdict_get_int(info, "throttle-permille"), ==, 0);
+    held_ms = qdict_get_int(info, "throttled-time");
+    qobject_unref(info);
+    relay_set_rate(&t.relay, 2 * RELAYED_FAST_BYTES_PER_S);
+    info = ac_wait_event(t.from.qts, "phase", "fallback");
+    /* The last sleeps may not have been over. */
+    g_assert_cmpint(qdict_get_int(info, "throttled-time"), <, held_ms + 200);
+    qobject_unref(info);
+    workload_assert_migrated(&t.from, &t.to);
+    relayed_end(&t);
+}
+
+/* The throttle goes within @max_ms; the monitor answers all the time. */
+static void wait_let_go(QTestState *qts, int64_t max_ms)
+{
+    int64_t then_ms = relayed_clock_ms(), longest_ms = 0;
+    bool held = true;
+
+    while (held) {
+        longest_ms = MAX(longest_ms, relayed_look(qts).reply_ms);
+        held = ac_query_int(qts, "throttle-permille") > 0;
+        g_assert_cmpint(relayed_clock_ms() - then_ms, <, max_ms);
+        g_usleep(20 * 1000);
+    }
+    g_test_message("let go after %" PRId64 " ms, longest reply after %" PRId64
+                   " ms", relayed_clock_ms() - then_ms, longest_ms);
+    g_assert_cmpint(longest_ms, <, RELAYED_REPLY_MAX_MS);
+}
+
+static void signal_destination(RelayedMigration *t, int signal)
+{
+    g_autofree char *pid = NULL;
+
+    g_assert_true(g_file_get_contents(t->pid_path, &pid, NULL, NULL));
+    g_assert_cmpint(kill(atoi(pid), signal), ==, 0);
+}
+
+/* The destination freezes while the guest is held at the ceiling. */
+static void test_lease(void)
+{
+    RelayedMigration t = relayed_prepare(RELAYED_GUEST_BUSY);
+    int64_t then_ms, longest_ms = 0;
+
+    relayed_begin_held(&t, RELAYED_LINK_BYTES_PER_S);
+    then_ms = relayed_clock_ms();
+    signal_destination(&t, SIGSTOP);
+    wait_let_go(t.from.qts, LEASE_MAX_MS);
+    relayed_assert_reason(t.from.qts, "let-go", "stalled");
+    g_free(workload_wait_line(&t.from, "work="));
+    while (relayed_clock_ms() < then_ms + FREEZE_MS) {
+        longest_ms = MAX(longest_ms, relayed_look(t.from.qts).reply_ms);
+        g_usleep(50 * 1000);
+    }
+    g_assert_cmpint(longest_ms, <, RELAYED_REPLY_MAX_MS);
+    signal_destination(&t, SIGCONT);
+    ac_pass_event(t.from.qts, "reason", "resume");
+    relayed_allow_stop(&t);
+    ac_pass_event(t.from.qts, "phase", "fallback");
+    workload_assert_migrated(&t.from, &t.to);
+    relayed_end(&t);
+}
+
+/* The ceiling is lowered in the middle of a pass of a minute. */
+static void test_live_ceiling(void)
+{
+    RelayedMigration t = relayed_prepare(RELAYED_GUEST_BUSY);
+    int64_t then_ms;
+
+    relayed_begin_held(&t, RELAYED_LINK_BYTES_PER_S);
+    relay_set_rate(&t.relay, RELAYED_MIB);
+    workload_set_int(t.from.qts, "max-cpu-throttle", RELAYED_CEILING / 2);
+    then_ms = relayed_clock_ms();
+    while (ac_query_int(t.from.qts, "throttle-permille") !=
+           RELAYED_CEILING / 2 * 10) {
+        g_assert_cmpint(relayed_clock_ms() - then_ms, <, RELAYED_RESUME_MAX_MS);
+        g_usleep(1000);
+    }
+    relayed_cancel_and_end(&t);
+}
+
+static void wait_job(QTestState *qts, const char *id)
+{
+    for (;;) {
+        QDict *event = qtest_qmp_eventwait_ref(qts, "JOB_STATUS_CHANGE");
+        QDict *data = qdict_get_qdict(event, "data");
+        bool concluded = !strcmp(qdict_get_str(data, "id"), id) &&
+                         !strcmp(qdict_get_str(data, "status"), "concluded");
+
+        qobject_unref(event);
+        if (concluded) {
+            break;
+        }
+    }
+    qtest_qmp_assert_success(qts, "{ 'execute': 'job-dismiss',"
+                             " 'arguments': { 'id': %s } }", id);
+}
+
+static void create_disk(QTestState *qts, const char *path)
+{
+    qtest_qmp_assert_success(qts, "{ 'execute': 'blockdev-create',"
+                             " 'arguments': { 'job-id': 'file', 'options': {"
+                             " 'driver': 'file', 'filename': %s,"
+                             " 'size': 0 } } }", path);
+    wait_job(qts, "file");
+    qtest_qmp_assert_success(qts, "{ 'execute': 'blockdev-add',"
+                             " 'arguments': { 'driver': 'file',"
+                             " 'node-name': 'file', 'filename': %s } }", path);
+    qtest_qmp_assert_success(qts, "{ 'execute': 'blockdev-create',"
+                             " 'arguments': { 'job-id': 'disk', 'options': {"
+                             " 'driver': 'qcow2', 'file': 'file',"
+                             " 'size': 1048576 } } }");
+    wait_job(qts, "disk");
+    qtest_qmp_assert_success(qts, "{ 'execute': 'blockdev-add',"
+                             " 'arguments': { 'driver': 'qcow2',"
+                             " 'node-name': 'disk', 'file': 'file' } }");
+}
+
+/* A snapshot syncs dirty memory, too; it is none of the controller's. */
+static void test_snapshot(void)
+{
+    RelayedMigration t = relayed_prepare(RELAYED_GUEST_BUSY);
+    g_autofree char *path = g_strdup_printf("%s/disk", t.dir);
+    QDict *before, *after;
+
+    create_disk(t.from.qts, path);
+    relayed_begin_held(&t, RELAYED_FAST_BYTES_PER_S);
+    while (!ac_query_int(t.from.qts, "throttled-time")) {
+        g_usleep(1000);
+    }
+    workload_cancel_source(t.from.qts);
+    ac_assert_survived(&t.from);
+    before = ac_query(t.from.qts);
+    qtest_qmp_assert_success(t.from.qts, "{ 'execute': 'snapshot-save',"
+                             " 'arguments': { 'job-id': 'snapshot',"
+                             " 'tag': 'one', 'vmstate': 'disk',"
+                             " 'devices': [ 'disk' ] } }");
+    wait_job(t.from.qts, "snapshot");
+    after = ac_query(t.from.qts);
+    g_assert_cmpint(qdict_get_int(after, "windows"), ==,
+                    qdict_get_int(before, "windows"));
+    g_assert_cmpint(qdict_get_int(after, "throttled-time"), ==,
+                    qdict_get_int(before, "throttled-time"));
+    g_assert_cmpint(qdict_get_int(after, "throttle-permille"), ==, 0);
+    qobject_unref(before);
+    qobject_unref(after);
+    workload_verify_memory(&t.from);
+    relayed_end_destination(&t);
+    unlink(path);
+    relayed_end(&t);
+}
+
+void auto_converge_add_wait_tests(void)
+{
+    qtest_add_func("/auto-converge/watch/slow-link", test_slow_link);
+    qtest_add_func("/auto-converge/watch/burst", test_burst);
+    qtest_add_func("/auto-converge/deadline/far", test_deadline_far);
+    qtest_add_func("/auto-converge/deadline/near", test_deadline_near);
+    qtest_add_func("/auto-converge/let-go/too-long", test_let_go);
+    qtest_add_func("/auto-converge/let-go/lease", test_lease);
+    qtest_add_func("/auto-converge/live/ceiling", test_live_ceiling);
+    qtest_add_func("/auto-converge/live/snapshot", test_snapshot);
+}

@@ -1,0 +1,125 @@
+/*
+ * Many updates of the policy, from a seed
+ *
+ * Copyright (c) 2026 the auto-converge authors
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * usage: soak-policy UPDATES [SEED]
+ *
+ * The migrations and the laws are those of the fuzzer; their bytes are random.
+ * That learns nothing on the way, and so is some hundred times as fast.  A
+ * broken law aborts, and the seed of its migration was printed; SEED is that of
+ * the first, so "soak-policy 1 SEED" repeats it.
+ */
+
+#include "qemu/osdep.h"
+#include <signal.h>
+#include "policy-steps.h"
+#include "ac-config.h"
+
+#define EXIT_USAGE 2
+
+/* Of one migration: some 80 calls */
+#define BYTES 512
+
+/* Below so many updates a reason that none had proves nothing. */
+#define ENOUGH_UPDATES 10000000
+
+/* A line now and then shows that it is alive. */
+#define PROGRESS_UPDATES 100000000
+
+/* Weyl's sequence, mixed: the increment is 2^64 by the golden ratio. */
+#define GOLDEN_GAMMA 0x9e3779b97f4a7c15ULL
+
+/* What an abort tells */
+static uint64_t current_seed;
+
+static uint64_t mix(uint64_t value)
+{
+    value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9ULL;
+    value = (value ^ value >> 27) * 0x94d049bb133111ebULL;
+    return value ^ value >> 31;
+}
+
+static void run_migration(uint64_t seed, PolicyTally *tally)
+{
+    uint64_t words[BYTES / sizeof(uint64_t)];
+    FuzzInput input = { (const uint8_t *)words, sizeof(words) };
+    unsigned i;
+
+    for (i = 0; i < ARRAY_SIZE(words); i++) {
+        words[i] = mix(mix(seed) + i * GOLDEN_GAMMA);
+    }
+    policy_steps(&input, tally);
+}
+
+static void print_tally(const PolicyTally *tally, uint64_t migrations)
+{
+    unsigned i;
+
+    printf("%" PRIu64 " updates and %" PRIu64 " other calls in %" PRIu64
+           " migrations, no law broken\n", tally->updates, tally->other_calls,
+           migrations);
+    for (i = 0; i < AUTO_CONVERGE_PHASE__MAX; i++) {
+        printf("  phase  %-14s %" PRIu64 "\n", auto_converge_phase_name(i),
+               tally->phases[i]);
+    }
+    for (i = 0; i < AUTO_CONVERGE_REASON__MAX; i++) {
+        printf("  reason %-14s %" PRIu64 "\n", auto_converge_reason_name(i),
+               tally->reasons[i]);
+    }
+}
+
+/* One that never came was not tested. */
+static int judge(const PolicyTally *tally)
+{
+    int status = EXIT_SUCCESS;
+    unsigned i;
+
+    for (i = 0; i < AUTO_CONVERGE_REASON__MAX; i++) {
+        if (tally->updates >= ENOUGH_UPDATES && tally->reasons[i] == 0) {
+            fprintf(stderr, "soak-policy: no decision was for the reason %s\n",
+                    auto_converge_reason_name(i));
+            status = EXIT_FAILURE;
+        }
+    }
+    return status;
+}
+
+static void tell_seed(int number)
+{
+    fprintf(stderr, "soak-policy: seed %" PRIu64 "\n", current_seed);
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static int soak(uint64_t updates, uint64_t seed)
+{
+    PolicyTally tally = { 0 };
+    uint64_t migrations = 0, next_progress = PROGRESS_UPDATES;
+
+    signal(SIGABRT, tell_seed);
+    while (tally.updates < updates) {
+        current_seed = seed + migrations++;
+        run_migration(current_seed, &tally);
+        if (tally.updates >= next_progress) {
+            fprintf(stderr, "%" PRIu64 " updates\n", tally.updates);
+            next_progress += PROGRESS_UPDATES;
+        }
+    }
+    print_tally(&tally, migrations);
+    return judge(&tally);
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t updates, seed = 1;
+
+    if (argc < 2 || argc > 3 || !ac_parse_u64(argv[1], &updates) ||
+        (argc == 3 && !ac_parse_u64(argv[2], &seed))) {
+        fprintf(stderr, "usage: soak-policy UPDATES [SEED], both 0..2^64-1\n");
+        return EXIT_USAGE;
+    }
+    return soak(updates, seed);
+}

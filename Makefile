@@ -14,7 +14,7 @@ ALL := $(shell cd patches && ls -d */BASE | sed 's,/BASE,,' | sort -V)
 STABLE := 7.2 10.0
 CHECK_SERIES ?= $(if $(QEMU_SRC)$(filter-out file,$(origin SERIES)),$(SERIES),$(STABLE))
 export SERIES CHECK_SERIES TESTS WHOLE TEST_TIMEOUT_S QEMU_SRC FORCE OFFSETS SIGNOFF JOBS
-PARTS := lint unit scripts series bisect qtest sanitizers upstream cross libvirt
+PARTS := lint unit scripts series bisect qtest sanitizers upstream cross libvirt mutate fuzz
 
 S := scripts
 BUILD := build
@@ -32,6 +32,9 @@ help:
 	@echo 'make bench-actuator   what a commanded throttle does to vCPUs; takes gdb'
 	@echo 'make bench-lock       how often vCPUs take the big lock for it; OPTIONS=...'
 	@echo 'make bench-guest      what it leaves of the work of a Linux guest with redis'
+	@echo 'make fuzz      laws of the controller under libFuzzer, each target for SECONDS=$(SECONDS)'
+	@echo 'make random-updates   the same laws, UPDATES=$(UPDATES) random updates of the policy'
+	@echo 'make mutate    does the test that a constant names fail when it changes?'
 	@echo 'make deps      check for what is needed, install it where possible'
 	@echo 'make fetch     the source of the release, in build/$(SERIES)/tree'
 	@echo 'make apply     the series as commits there; FORCE=1 drops your edits'
@@ -85,6 +88,25 @@ check $(addprefix check-,fast slow $(PARTS)):
 tools coverage: deps
 	@$S/check $@
 
+# Not in "make check": they take minutes, and clang.
+SECONDS := 60
+UPDATES ?= 1000000000
+
+.PHONY: fuzz fuzz-merge random-updates mutate
+fuzz fuzz-merge: export WANT := fuzz
+fuzz: deps
+	@$S/fuzz $(SECONDS)
+
+# What was found becomes the corpus that "make check" runs.
+fuzz-merge: deps
+	@$S/fuzz merge
+
+random-updates: deps
+	@$S/fuzz soak $(UPDATES)
+
+mutate: deps
+	@$S/mutate
+
 # Everything the demo needs, quietly; then its own words.
 .PHONY: demo guest
 demo: build guest
@@ -127,7 +149,7 @@ where-replay:
 .PHONY: clean distclean
 # What was made from the sources goes; downloads and trees with your commits stay.
 clean:
-	rm -rf $(BUILD)/standalone* $(BUILD)/guest $(BUILD)/log $(BUILD)/series-* \
+	rm -rf $(BUILD)/standalone* $(BUILD)/fuzz* $(BUILD)/guest $(BUILD)/log $(BUILD)/series-* \
 	    $(BUILD)/demo-* $(BUILD)/actuator-* $(BUILD)/bench-guest-* \
 	    $(addprefix $(BUILD)/linux-guest/,made root initrd.img) $(BUILD)/*/obj $(BUILD)/*/obj-* \
 	    $(BUILD)/*/bin $(BUILD)/*/built $(BUILD)/ccache

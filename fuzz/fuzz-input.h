@@ -27,7 +27,7 @@ unsigned fuzz_byte(FuzzInput *input);
 /* 0..1, both ends included */
 double fuzz_share(FuzzInput *input);
 
-/* Of any size: each power of two is as likely as any other, and so are edges. */
+/* Of any size: all powers of two are as likely, and so are edges. */
 uint64_t fuzz_u64(FuzzInput *input);
 
 /* Says what was claimed, and aborts when that is not so. */

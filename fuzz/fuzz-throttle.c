@@ -187,7 +187,8 @@ static void run_honestly(FuzzInput *input, Vcpu *vcpu)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     FuzzInput input = { data, size };
-    unsigned asked = fuzz_byte(&input) | fuzz_byte(&input) << 8;
+    unsigned low = fuzz_byte(&input);
+    unsigned asked = low | fuzz_byte(&input) << 8;
     bool honest = fuzz_byte(&input) & 1;
     Vcpu vcpu = { .permille = MIN(MAX(asked, 1), PERMILLE_MAX) };
     int64_t epoch_ns = honest ? 0 : some_time_ns(&input);

@@ -33,7 +33,57 @@
 #define SLACK_PAGES 16
 #define PAGE_BYTES 4096
 
-#define CALL_KINDS 32
+/*
+ * What an unsigned byte is taken for: up to the first of these it is within the
+ * range that it is wanted in, most likely a common value; and above the second
+ * one any number follows.
+ */
+#define PCT_AS_IS_MAX 100
+#define PCT_LIKELY_MAX 249
+#define MS_ZERO_MAX 127 /* 0 has a meaning of its own */
+#define MS_LIKELY_MAX 223
+#define MS_UNIT 100
+
+/* What differs from the defaults of a configuration, each a bit of a byte */
+enum {
+    OTHER_LOOKS = 1 << 2, /* below it: the fallback */
+    OTHER_PCT = 1 << 3,
+    OTHER_MAX = 1 << 4,
+    OTHER_DOWNTIME_LIMIT = 1 << 5,
+    OTHER_SWITCHOVER_RATE = 1 << 6,
+    OTHER_DEADLINE = 1 << 7,
+};
+
+/* ... and of a sample; below them: the slack */
+enum {
+    OTHER_BYTES = 1 << 6,
+    ZERO_BYTES = 1 << 7,
+};
+
+typedef enum Call {
+    CALL_WINDOW,
+    CALL_LOOK,
+    CALL_ANY_SAMPLE,
+    CALL_RECONFIGURE,
+    CALL_NEW_CONFIG, /* of which the next window is the first to know */
+    CALL_RESTART_WINDOW,
+    CALL_LEASE_UP,
+    CALL_STOP_ENDED,
+    CALL_STOP_LENGTH,
+} Call;
+
+/* Which is how likely */
+static const Call calls[] = {
+    [0 ... 17] = CALL_WINDOW,
+    [18 ... 23] = CALL_LOOK,
+    [24 ... 25] = CALL_ANY_SAMPLE,
+    CALL_RECONFIGURE,
+    CALL_NEW_CONFIG,
+    CALL_RESTART_WINDOW,
+    CALL_LEASE_UP,
+    CALL_STOP_ENDED,
+    CALL_STOP_LENGTH,
+};
 
 typedef struct Migration {
     AutoConvergeState state;
@@ -45,20 +95,21 @@ typedef struct Migration {
     PolicyTally *tally;
 } Migration;
 
-/* Within the ranges of the parameters, or, at times, outside of them */
 static unsigned some_pct(FuzzInput *input)
 {
     unsigned byte = fuzz_byte(input);
 
-    return byte <= 100 ? byte : byte < 250 ? byte % 100 : fuzz_u64(input);
+    return byte <= PCT_AS_IS_MAX ? byte :
+           byte <= PCT_LIKELY_MAX ? byte % PCT_AS_IS_MAX : fuzz_u64(input);
 }
 
-/* 0, which has a meaning of its own, as often as not */
 static uint64_t some_ms(FuzzInput *input)
 {
     unsigned byte = fuzz_byte(input);
 
-    return byte < 128 ? 0 : byte < 224 ? (byte - 128) * 100 : fuzz_u64(input);
+    return byte <= MS_ZERO_MAX ? 0 :
+           byte <= MS_LIKELY_MAX ? (byte - MS_ZERO_MAX) * MS_UNIT :
+           fuzz_u64(input);
 }
 
 static AutoConvergeConfig some_config(FuzzInput *input)
@@ -69,27 +120,27 @@ static AutoConvergeConfig some_config(FuzzInput *input)
         .throttle_initial_pct = 20,
         .throttle_increment_pct = 10,
         .throttle_max_pct = 99,
-        .fallback = choices % 3,
+        .fallback = choices % (AUTO_CONVERGE_FALLBACK_POST_COPY + 1),
         .fallback_downtime_ms = some_ms(input),
         .downtime_limit_ms = 300,
-        .looks = choices & 4,
+        .looks = choices & OTHER_LOOKS,
     };
 
-    if (choices & 8) {
+    if (choices & OTHER_PCT) {
         config.trigger_threshold_pct = some_pct(input);
         config.throttle_initial_pct = some_pct(input);
         config.throttle_increment_pct = some_pct(input);
     }
-    if (choices & 16) {
+    if (choices & OTHER_MAX) {
         config.throttle_max_pct = some_pct(input);
     }
-    if (choices & 32) {
+    if (choices & OTHER_DOWNTIME_LIMIT) {
         config.downtime_limit_ms = some_ms(input);
     }
-    if (choices & 64) {
+    if (choices & OTHER_SWITCHOVER_RATE) {
         config.switchover_bps = fuzz_u64(input);
     }
-    if (choices & 128) {
+    if (choices & OTHER_DEADLINE) {
         config.deadline_s = some_ms(input);
     }
     return config;
@@ -133,10 +184,10 @@ static AutoConvergeSample likely_sample(FuzzInput *input, Migration *m,
     sample.remaining_bytes = m->remaining_bytes - sample.drained_bytes +
                              sample.dirty_bytes +
                              extras % SLACK_PAGES * PAGE_BYTES;
-    if (extras & 64) {
+    if (extras & OTHER_BYTES) {
         sample.other_bytes = fuzz_u64(input);
     }
-    if (extras & 128) {
+    if (extras & ZERO_BYTES) {
         sample.zero_bytes = to_u64(fuzz_share(input) * sample.drained_bytes);
     }
     if (partial) {
@@ -147,22 +198,22 @@ static AutoConvergeSample likely_sample(FuzzInput *input, Migration *m,
     return sample;
 }
 
+/* In statements of their own: an initializer may take them in any order. */
 static AutoConvergeSample any_sample(FuzzInput *input)
 {
-    AutoConvergeSample sample = {
-        .since_start_ns = fuzz_u64(input),
-        .elapsed_ns = fuzz_u64(input),
-        .guest_run_ns = fuzz_u64(input),
-        .dirty_bytes = fuzz_u64(input),
-        .drained_bytes = fuzz_u64(input),
-        .remaining_bytes = fuzz_u64(input),
-        .other_bytes = fuzz_u64(input),
-        .zero_bytes = fuzz_u64(input),
-        .partial = fuzz_byte(input) & 1,
-        .count = fuzz_byte(input),
-    };
+    AutoConvergeSample sample = { 0 };
     unsigned i;
 
+    sample.since_start_ns = fuzz_u64(input);
+    sample.elapsed_ns = fuzz_u64(input);
+    sample.guest_run_ns = fuzz_u64(input);
+    sample.dirty_bytes = fuzz_u64(input);
+    sample.drained_bytes = fuzz_u64(input);
+    sample.remaining_bytes = fuzz_u64(input);
+    sample.other_bytes = fuzz_u64(input);
+    sample.zero_bytes = fuzz_u64(input);
+    sample.partial = fuzz_byte(input) & 1;
+    sample.count = fuzz_byte(input);
     for (i = 0; i < MIN(sample.count, AUTO_CONVERGE_COUNTS_MAX); i++) {
         sample.counts[i].guest_run_ns = fuzz_u64(input);
         sample.counts[i].dirty_bytes = fuzz_u64(input);
@@ -278,39 +329,58 @@ static void begin(FuzzInput *input, Migration *m)
     m->barred_s = 0;
 }
 
-/* Which call comes next, by a byte; most are windows that could be. */
+static void stop_length(FuzzInput *input, const Migration *m)
+{
+    uint64_t bytes = fuzz_u64(input);
+    uint64_t more_bytes = fuzz_u64(input);
+
+    policy_laws_stop_length(&m->state, &m->config, bytes, more_bytes);
+}
+
+static void window(FuzzInput *input, Migration *m, Call call)
+{
+    AutoConvergeSample sample =
+        call == CALL_ANY_SAMPLE ? any_sample(input) :
+        likely_sample(input, m, call == CALL_LOOK);
+
+    update(m, &sample);
+}
+
+/* One call of the policy, of the kind that a byte says */
 static void step(FuzzInput *input, Migration *m)
 {
-    unsigned kind = fuzz_byte(input) % CALL_KINDS;
-    uint64_t updates = m->tally->updates;
-    AutoConvergeSample sample;
+    Call call = calls[fuzz_byte(input) % ARRAY_SIZE(calls)];
 
-    if (kind < 18) {
-        sample = likely_sample(input, m, false);
-        update(m, &sample);
-    } else if (kind < 24) {
-        sample = likely_sample(input, m, true);
-        update(m, &sample);
-    } else if (kind < 26) {
-        sample = any_sample(input);
-        update(m, &sample);
-    } else if (kind == 26) {
+    switch (call) {
+    case CALL_WINDOW:
+    case CALL_LOOK:
+    case CALL_ANY_SAMPLE:
+        window(input, m, call);
+        return;
+    case CALL_RECONFIGURE:
         reconfigure(input, m);
-    } else if (kind == 27) {
-        m->config = some_config(input); /* the next window is the first to know */
-    } else if (kind == 28) {
+        break;
+    case CALL_NEW_CONFIG:
+        m->config = some_config(input);
+        return;
+    case CALL_RESTART_WINDOW:
         restart_window(input, m);
-    } else if (kind == 29) {
+        break;
+    case CALL_LEASE_UP:
         lease_up(m);
-    } else if (kind == 30 && m->state.last.post_copy) {
-        begin(input, m); /* that is final, so here is another one */
-    } else if (kind == 30) {
+        break;
+    case CALL_STOP_ENDED:
+        if (m->state.last.post_copy) {
+            begin(input, m); /* that is final, so here is another one */
+            return;
+        }
         stop_ended(input, m);
-    } else {
-        policy_laws_stop_length(&m->state, &m->config, fuzz_u64(input),
-                                fuzz_u64(input));
+        break;
+    case CALL_STOP_LENGTH:
+        stop_length(input, m);
+        break;
     }
-    m->tally->other_calls += updates == m->tally->updates;
+    m->tally->other_calls++;
 }
 
 void policy_steps(FuzzInput *input, PolicyTally *tally)

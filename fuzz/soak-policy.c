@@ -29,27 +29,19 @@
 /* A line now and then shows that it is alive. */
 #define PROGRESS_UPDATES 100000000
 
-/* Weyl's sequence, mixed: the increment is 2^64 by the golden ratio. */
-#define GOLDEN_GAMMA 0x9e3779b97f4a7c15ULL
-
 /* What an abort tells */
 static uint64_t current_seed;
 
-static uint64_t mix(uint64_t value)
+static void run_migration(GRand *rand, uint64_t seed, PolicyTally *tally)
 {
-    value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9ULL;
-    value = (value ^ value >> 27) * 0x94d049bb133111ebULL;
-    return value ^ value >> 31;
-}
-
-static void run_migration(uint64_t seed, PolicyTally *tally)
-{
-    uint64_t words[BYTES / sizeof(uint64_t)];
+    guint32 seeds[] = { seed, seed >> 32 };
+    guint32 words[BYTES / sizeof(guint32)];
     FuzzInput input = { (const uint8_t *)words, sizeof(words) };
     unsigned i;
 
+    g_rand_set_seed_array(rand, seeds, ARRAY_SIZE(seeds));
     for (i = 0; i < ARRAY_SIZE(words); i++) {
-        words[i] = mix(mix(seed) + i * GOLDEN_GAMMA);
+        words[i] = g_rand_int(rand);
     }
     policy_steps(&input, tally);
 }
@@ -96,13 +88,14 @@ static void tell_seed(int number)
 
 static int soak(uint64_t updates, uint64_t seed)
 {
+    g_autoptr(GRand) rand = g_rand_new_with_seed(0);
     PolicyTally tally = { 0 };
     uint64_t migrations = 0, next_progress = PROGRESS_UPDATES;
 
     signal(SIGABRT, tell_seed);
     while (tally.updates < updates) {
         current_seed = seed + migrations++;
-        run_migration(current_seed, &tally);
+        run_migration(rand, current_seed, &tally);
         if (tally.updates >= next_progress) {
             fprintf(stderr, "%" PRIu64 " updates\n", tally.updates);
             next_progress += PROGRESS_UPDATES;

@@ -9,8 +9,10 @@ What the comments of constants say, on sources made up here.
 
 import unittest
 from typing import List
+from unittest import mock
 
-from mutation.notes import Constant, find_constants, named_tests, unnoted
+from mutation.notes import (EXCEPTIONS, Constant, find_constants, named_tests,
+                            unnoted)
 
 SOURCE = '''\
 /* The file.  Breaks: nothing, it is prose. */
@@ -83,6 +85,10 @@ class Notes(unittest.TestCase):
         self.assertEqual([constant.name for constant in unnoted(constants())],
                          ['WINDOW_S'])
 
+    def test_a_guard_needs_none(self) -> None:
+        with mock.patch.dict(EXCEPTIONS, {'WINDOW_S': ()}):
+            self.assertEqual(unnoted(constants()), [])
+
     def test_a_file_without_any_note_needs_none(self) -> None:
         self.assertEqual(
             unnoted(find_constants('b.c', '/* Why */\n#define A 1\n')), [])
@@ -100,6 +106,10 @@ class Changes(unittest.TestCase):
                          ('((1.5) * 3 / 2)', '((1.5) * 2 / 3)'))
         self.assertEqual(named('PCT_MAX').changes(),
                          ('((99) * 3 / 2)', '((99) * 2 / 3)'))
+
+    def test_an_exception_changes_as_it_says(self) -> None:
+        with mock.patch.dict(EXCEPTIONS, {'BURST': ('{} * 9',)}):
+            self.assertEqual(named('BURST').changes(), ('((1.5) * 9)',))
 
     def test_an_expression_changes_as_a_whole(self) -> None:
         self.assertEqual(named('BURST_OF_TWO').changes()[0],

@@ -8,9 +8,9 @@
  * usage: soak-policy UPDATES [SEED]
  *
  * The migrations and the laws are those of the fuzzer; their bytes are random.
- * That learns nothing on the way, and so is some hundred times as fast.  A
- * broken law aborts, and the seed of its migration was printed; SEED is that of
- * the first, so "soak-policy 1 SEED" repeats it.
+ * That learns nothing on the way, but it is quick, and takes no libFuzzer.  A
+ * broken law aborts, and tells the seed of its migration; SEED is that of the
+ * first one, so "soak-policy 1 SEED" repeats it.
  */
 
 #include "qemu/osdep.h"

@@ -20,7 +20,7 @@
 
 #define EXIT_USAGE 2
 
-/* Of one migration: some 80 calls */
+/* Of one migration: some 40 calls */
 #define BYTES 512
 
 /* Below so many updates a reason that none had proves nothing. */

@@ -88,8 +88,6 @@ static void law_phase(const AutoConvergeDecision *now)
     LAW((unsigned)now->phase < AUTO_CONVERGE_PHASE__MAX);
     LAW((unsigned)now->reason < AUTO_CONVERGE_REASON__MAX);
     LAW(reasons[now->phase] & BIT(now->reason));
-    LAW(auto_converge_phase_name(now->phase) != NULL);
-    LAW(auto_converge_reason_name(now->reason) != NULL);
     LAW((now->phase == AUTO_CONVERGE_PHASE_FALLBACK) ==
         (now->switchover || now->post_copy));
     LAW(!now->switchover || !now->post_copy);

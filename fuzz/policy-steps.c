@@ -244,10 +244,13 @@ static void update(Migration *m, const AutoConvergeSample *sample)
     twin = auto_converge_update(&m->twin, &m->config, sample);
     check(m, &call, &now, &twin);
     policy_laws_update(&call);
+    if (m->state.stop_barred && now.phase == AUTO_CONVERGE_PHASE_LET_GO &&
+        m->state.attempts != before.attempts) {
+        m->barred_s = m->state.wait_s + sample->elapsed_ns / NS_PER_S;
+    }
     m->barred_s -= fmin(sample->elapsed_ns / NS_PER_S, m->barred_s);
     /* A stop that was ended is not made again so soon, deadline or not. */
-    LAW(m->barred_s <= ROUNDING_S || !now.switchover ||
-        now.reason != AUTO_CONVERGE_REASON_DEADLINE);
+    LAW(m->barred_s <= ROUNDING_S || !now.switchover);
     m->remaining_bytes = sample->remaining_bytes;
     m->tally->updates++;
     m->tally->phases[now.phase]++;

@@ -54,11 +54,11 @@ static void print_tally(const PolicyTally *tally, uint64_t migrations)
            " migrations, no law broken\n", tally->updates, tally->other_calls,
            migrations);
     for (i = 0; i < AUTO_CONVERGE_PHASE__MAX; i++) {
-        printf("  phase  %-14s %" PRIu64 "\n", auto_converge_phase_name(i),
+        printf("  phase  %-14s %" PRIu64 "\n", AutoConvergePhase_str(i),
                tally->phases[i]);
     }
     for (i = 0; i < AUTO_CONVERGE_REASON__MAX; i++) {
-        printf("  reason %-14s %" PRIu64 "\n", auto_converge_reason_name(i),
+        printf("  reason %-14s %" PRIu64 "\n", AutoConvergeReason_str(i),
                tally->reasons[i]);
     }
 }
@@ -72,7 +72,7 @@ static int judge(const PolicyTally *tally)
     for (i = 0; i < AUTO_CONVERGE_REASON__MAX; i++) {
         if (tally->updates >= ENOUGH_UPDATES && tally->reasons[i] == 0) {
             fprintf(stderr, "soak-policy: no decision was for the reason %s\n",
-                    auto_converge_reason_name(i));
+                    AutoConvergeReason_str(i));
             status = EXIT_FAILURE;
         }
     }

@@ -18,7 +18,8 @@
  * Below this, two points on a saturated curve would ask for a run share of
  * nothing at the least noise.  0.25 lets one saturated window cut the run time
  * by 4^4 = 256, enough to reach a ceiling of 99 % in one step.
- * Breaks: /auto-converge/law/saturated-goes-to-ceiling
+ * Breaks: /auto-converge/law/saturated-goes-to-ceiling,
+ *         /auto-converge/law/proportional-holds
  */
 #define EXPONENT_MIN 0.25
 #define EXPONENT_MAX 1.0
@@ -167,9 +168,12 @@ double ac_predict_dirty(const AutoConvergeState *state, const Window *win,
 static double continued_run_share(const Window *win, const Limits *lim,
                                   double exponent)
 {
-    double step = lim->target_ratio * win->remaining_bytes /
-                  win->pass_dirty_bytes;
+    double step;
 
+    if (win->pass_dirty_bytes <= 0) {
+        return 1; /* no point was measured: there is no secant */
+    }
+    step = lim->target_ratio * win->remaining_bytes / win->pass_dirty_bytes;
     if (step < 1) {
         step = pow(step, 1 / exponent);
     }

@@ -52,7 +52,7 @@
  * As PATIENCE_WINDOWS, at the ceiling, where every window is lost.  With 1.5 a
  * constant ratio of 0.6 is waited for; it then takes 2.5 times as long as the
  * stop.
- * Breaks: /auto-converge/ceiling/converges
+ * Breaks: /auto-converge/ceiling/converges, /auto-converge/ceiling/look
  */
 #define CEILING_PATIENCE_WINDOWS 1.5
 #define NO_HELP_RATIO \

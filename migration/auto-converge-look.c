@@ -21,10 +21,14 @@
 /*
  * Before a throttle begins, the guest is looked at, so that the throttle is the
  * right one; in passes that last so long.
+ * Breaks: /auto-converge/law/look-long-passes
  */
 #define LOOK_PASS_MIN_S (AUTO_CONVERGE_COUNT_FIRST_MS / MS_PER_S / LOOK_PART)
 
-/* The longest period of the throttle fits in twice. */
+/*
+ * The longest period of the throttle fits in twice.
+ * Breaks: /auto-converge/ceiling/look
+ */
 #define LOOK_MIN_MS 420
 
 bool ac_is_throttled(const AutoConvergeDecision *decision)
@@ -39,7 +43,6 @@ static Window extrapolate(const AutoConvergeState *state, const Window *part)
     double factor = state->remaining_bytes / part->drained_bytes;
     Window win = *part;
 
-    win.elapsed_s *= factor;
     win.drained_bytes *= factor;
     win.sunk_bytes *= factor;
     win.pass_s *= factor;
@@ -100,7 +103,7 @@ bool ac_take_first_look(AutoConvergeState *state,
     win.pass_dirty_bytes = state->point_dirty_bytes;
     pass_run_s = part->run_share * win.remaining_bytes / win.drain_bps;
     next->complete = ac_fits_downtime(&win, lim);
-    if (next->complete ||
+    if (next->complete || win.remaining_bytes <= 0 ||
         (state->curve_points > 0 ? ac_curve_dirty(state, pass_run_s) : 0) <=
         lim->threshold_ratio * win.remaining_bytes) {
         return false;

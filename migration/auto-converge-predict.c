@@ -21,7 +21,7 @@ static double predict_ratio(const AutoConvergeState *state, const Window *win,
     double run_share = after < before ? fmin(win->run_share, after) :
                        win->run_share * after / before;
 
-    return after == before ? win->ratio :
+    return after == before || win->remaining_bytes <= 0 ? win->ratio :
            ac_predict_dirty(state, win, win->remaining_bytes, run_share) /
            win->remaining_bytes;
 }
@@ -42,8 +42,12 @@ uint64_t ac_predict_time_ms(const AutoConvergeState *state,
     ratio = predict_ratio(state, win,
                           ac_run_share(state->last.throttle_permille),
                           ac_run_share(next->throttle_permille));
-    return ratio < 1 ? ac_to_u64(pass_s / (1 - ratio) * MS_PER_S) :
-           AUTO_CONVERGE_NEVER;
+    if (ratio >= 1) {
+        return AUTO_CONVERGE_NEVER;
+    }
+    /* What is beside RAM does not get less by the passes. */
+    return ac_to_u64(fmax(pass_s / (1 - ratio), ac_stop_length_s(win)) *
+                     MS_PER_S);
 }
 
 /*

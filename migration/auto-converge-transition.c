@@ -29,7 +29,10 @@
  */
 #define STOPS_MAX 1.5
 
-/* And one that takes more passes than this does not end. */
+/*
+ * And one that takes more passes than this does not end.
+ * Breaks: /auto-converge/law/first-look-passes
+ */
 #define PASSES_MAX 32
 
 /*
@@ -37,7 +40,7 @@
  * attempt that did not help: so the guest is held for at most a fifth of
  * the time, and less each time.  A minute is long against the pass of a small
  * guest, which may have an attempt over in five seconds.
- * Breaks: /auto-converge/let-go/waits
+ * Breaks: /auto-converge/let-go/waits, /auto-converge/stop/ended
  */
 #define WAIT_MIN_S 60.0
 #define WAIT_ATTEMPTS 4.0
@@ -121,6 +124,7 @@ void ac_let_go(AutoConvergeState *state, AutoConvergeDecision *next,
 bool ac_may_stop(const AutoConvergeState *state, const Limits *lim)
 {
     return lim->fallback == AUTO_CONVERGE_FALLBACK_STOP_AND_COPY &&
+           !state->stop_barred &&
            (lim->fallback_downtime_s <= 0 ||
             state->stop_bytes <= ac_stop_bps(lim, state->drain_bps) *
                                  lim->fallback_downtime_s);
@@ -148,8 +152,10 @@ void ac_give_up(AutoConvergeState *state, AutoConvergeDecision *next,
         ac_fall_back(next, lim);
     } else {
         ac_let_go(state, next, lim->fallback == AUTO_CONVERGE_FALLBACK_NONE ?
-                            AUTO_CONVERGE_REASON_NO_FALLBACK :
-                            AUTO_CONVERGE_REASON_TOO_LONG);
+                               AUTO_CONVERGE_REASON_NO_FALLBACK :
+                               state->stop_barred ?
+                               AUTO_CONVERGE_REASON_OUTLASTED :
+                               AUTO_CONVERGE_REASON_TOO_LONG);
     }
 }
 
@@ -204,8 +210,7 @@ bool ac_meet_deadline(const AutoConvergeState *state,
                       AutoConvergeDecision *next, const Window *win,
                       const Limits *lim)
 {
-    if (!ac_deadline_is_now(win) || state->stop_barred ||
-        !ac_can_fall_back(state, lim)) {
+    if (!ac_deadline_is_now(win) || !ac_can_fall_back(state, lim)) {
         return false;
     }
     ac_fall_back(next, lim);

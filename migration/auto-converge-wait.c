@@ -69,7 +69,10 @@
  */
 #define DEADLINE_STOPS 2.0
 
-/* Short passes are gathered until so much time has passed. */
+/*
+ * Short passes are gathered until so much time has passed.
+ * Breaks: /auto-converge/law/deadline-short-pass
+ */
 #define WINDOW_MIN_S 1.0
 
 /*

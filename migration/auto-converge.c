@@ -83,9 +83,7 @@ static void decide_let_go(AutoConvergeState *state, AutoConvergeDecision *next,
     state->peak_ratio = fmax(state->peak_ratio, win->ratio);
     state->peak_dirty_bytes = fmax(state->peak_dirty_bytes,
                                    win->pass_dirty_bytes);
-    if (ac_may_stop(state, lim) &&
-        (!state->stop_barred || (waited && another))) {
-        state->stop_barred = false;
+    if (ac_may_stop(state, lim)) {
         ac_fall_back(next, lim);
     } else if (another && (waited || less)) {
         ac_tighten(state, next, win, lim, lim->initial_run_share,
@@ -97,7 +95,8 @@ static void decide(AutoConvergeState *state, AutoConvergeDecision *next,
                    const Window *win, const Limits *lim)
 {
     bool fits = ac_fits_downtime(win, lim);
-    bool bad = win->ratio > lim->threshold_ratio && !fits;
+    bool bad = win->ratio > lim->threshold_ratio && !fits &&
+               win->remaining_bytes > 0;
 
     if (next->phase == AUTO_CONVERGE_PHASE_FALLBACK) {
         return;
@@ -158,6 +157,27 @@ static AutoConvergeSample add_samples(const AutoConvergeSample *a,
     return sum;
 }
 
+/* What was this window part of: a wait, an attempt, or neither? */
+static void account_time(AutoConvergeState *state,
+                         const AutoConvergeDecision *next, const Window *win)
+{
+    bool let_go = next->phase == AUTO_CONVERGE_PHASE_LET_GO;
+
+    if (let_go || state->stop_barred) {
+        state->let_go_s += win->elapsed_s;
+        state->stop_barred = state->stop_barred &&
+                             (state->let_go_s < state->wait_s ||
+                              !ac_may_try_again(state));
+    }
+    if (!let_go && next->throttle_permille > 0) {
+        state->attempt_s += win->elapsed_s;
+    } else if (!let_go) {
+        state->attempt_s = 0;
+        state->free_s += win->elapsed_s;
+        state->free_run_s += win->run_share * win->elapsed_s;
+    }
+}
+
 void ac_take_window(AutoConvergeState *state, AutoConvergeDecision *next,
                     const Window *win, const Limits *lim)
 {
@@ -174,15 +194,7 @@ void ac_take_window(AutoConvergeState *state, AutoConvergeDecision *next,
     state->remaining_bytes = win->remaining_bytes;
     state->stop_bytes = win->stop_bytes;
     state->drain_bps = win->drain_bps;
-    if (next->phase == AUTO_CONVERGE_PHASE_LET_GO) {
-        state->let_go_s += win->elapsed_s;
-    } else if (next->throttle_permille > 0) {
-        state->attempt_s += win->elapsed_s;
-    } else {
-        state->attempt_s = 0;
-        state->free_s += win->elapsed_s;
-        state->free_run_s += win->run_share * win->elapsed_s;
-    }
+    account_time(state, next, win);
     if (leased) {
         resume(state, next, lim);
     } else {

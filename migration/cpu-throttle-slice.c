@@ -14,42 +14,63 @@
 #define PERMILLE 1000
 #define PERMILLE_MAX 999
 
-/* QemuCond waits for whole ms; slices end so that sleeps are such. */
+/*
+ * QemuCond waits for whole ms; slices end so that sleeps are such.
+ * Breaks: /cpu-throttle/slice/debt
+ */
 #define UNIT_NS NS_PER_MS
 
-/* Less than this is not worth another slice, nor another sleep. */
+/*
+ * Less than this is not worth another slice, nor another sleep.
+ * Breaks: /cpu-throttle/slice/worth
+ */
 #define WORTH_NS (UNIT_NS / 2)
 
 /*
  * The run slice wherever the sleep that it costs is short enough.  A little
  * more than the 10 ms of old, so that no vCPU takes the BQL more often.
+ * Breaks: /cpu-throttle/slice/trade
  */
 #define SLICE_AIM_NS (11 * NS_PER_MS)
 
-/* A sleep that is short enough; the rest is for slices that debts shorten. */
+/*
+ * A sleep that is short enough; the rest is for slices that debts shorten.
+ * Breaks: /cpu-throttle/slice/sleep-bounded
+ */
 #define SLEEP_AIM_NS (44 * NS_PER_MS)
 
 /*
  * From 90 % on, slices would be so short that their fixed cost is most of
  * them; so sleeps get longer, by so much per permille.
+ * Breaks: /cpu-throttle/slice/trade
  */
 #define LONG_SLEEP_PERMILLE 900
 #define LONG_SLEEP_LEAST_NS (45 * NS_PER_MS)
 #define LONG_SLEEP_STEP_NS (29 * NS_PER_MS / 10)
 
-/* But not longer than this: past 95 %, slices shrink again. */
+/*
+ * But not longer than this: past 95 %, slices shrink again.
+ * Breaks: /cpu-throttle/slice/trade
+ */
 #define LONG_SLEEP_AIM_NS (194 * NS_PER_MS)
 
-/* Down to this, which is 99 %.  Users cannot ask for more than that. */
+/*
+ * Down to this, which is 99 %.  Users cannot ask for more than that.
+ * Breaks: /cpu-throttle/slice/slice-worth
+ */
 #define SLICE_MIN_NS (2 * NS_PER_MS)
 
-/* A debt takes no more than this part of a slice: no period is without one. */
+/*
+ * A debt takes no more than this part of a slice: no period is without one.
+ * Breaks: /cpu-throttle/slice/debt-bounded
+ */
 #define DEBT_PART_DIVISOR 2
 
 /*
  * As long as it owes, or is owed, less than this part of a share, or than a
  * ms, a vCPU ends its slice when the others do: what it does alone is often
  * of no use.
+ * Breaks: /cpu-throttle/slice/together
  */
 #define APART_DIVISOR 4
 
@@ -57,12 +78,14 @@
  * More than so many shares are not owed.  Where interrupts depend on the main
  * loop, one may come tens of ms late, which at 99 % costs seconds; to be made
  * to pay all of that would be a stall.
+ * Breaks: /cpu-throttle/slice/debt-bounded
  */
 #define OWED_MAX_SHARES 4
 
 /*
  * Nor is more than this credited to a vCPU that had nothing to do, or that the
  * host did not let run: this slice, and one that was saved.
+ * Breaks: /cpu-throttle/slice/credit-bounded
  */
 #define LEFT_MAX_SHARES 2
 

@@ -132,7 +132,8 @@
  *     initial and increment;
  *   - once throttled, bad windows reach the ceiling no later than adding
  *     increment would, and the verdict falls one window after that;
- *   - the throttle is at most max-cpu-throttle after any decision.
+ *   - the throttle is at most max-cpu-throttle after any decision, but for
+ *     FALLBACK, which ends it.
  *
  * The phases
  * ----------

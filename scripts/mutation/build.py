@@ -14,7 +14,7 @@ from mutation.notes import Constant
 
 # What the standalone build is made of.
 PARTS = ('meson.build', 'meson_options.txt', 'compat', 'fuzz', 'include',
-         'migration', 'sim', 'tests')
+         'migration', 'qapi', 'sim', 'tests')
 
 # Only a hang takes as long: the slowest test takes some seconds.
 TEST_TIMEOUT_S = 300

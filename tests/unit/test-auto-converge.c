@@ -490,6 +490,53 @@ static void test_deadline_stop_ended(void)
     g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_LET_GO);
 }
 
+/*
+ * A pass of 0.1 s ends in a window of 1.1 s, and then there is a stop of 0.1 s:
+ * with 1.1 s left this is the last moment for one, with 1.3 s it is not.
+ */
+static void test_deadline_short_pass(void)
+{
+    for (unsigned left_ms = 1100; left_ms <= 1300; left_ms += 200) {
+        AutoConvergeState state;
+        AutoConvergeConfig config = defaults;
+        AutoConvergeSample bad = window(1000, 1000, 100, 100, 10);
+
+        config.downtime_limit_ms = 50;
+        config.deadline_s = 100;
+        init_from_garbage(&state);
+        step(&state, &config, window(10000, 10000, 10, 1000, 10));
+        bad.since_start_ns = (100000 - left_ms) * MS_TO_NS;
+        g_assert_cmpint(step(&state, &config, bad).switchover, ==,
+                        left_ms == 1100);
+    }
+}
+
+/*
+ * Nothing of RAM is left, but more of a device than fits.  No throttle makes
+ * that less, and the end takes at least the stop, of 1 s.
+ */
+static void test_no_ram_left(void)
+{
+    AutoConvergeSample rest = window(10000, 0, 0, 1000, 0);
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+
+    rest.other_bytes = 100 * MIB;
+    begin(&state, 20000, 640);
+    step_twice(&state, &defaults, window(6400, 6400, 600, 640, 600));
+    g_assert_cmpuint(state.last.throttle_permille, >, 0);
+    d = step(&state, &defaults, rest);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_RELEASE);
+    g_assert_cmpuint(d.predicted_downtime_ms, ==, 1000);
+    g_assert_cmpuint(d.predicted_time_ms, ==, 1000);
+
+    begin(&state, 20000, 640);
+    rest.dirty_bytes = rest.drained_bytes;
+    d = step_twice(&state, &defaults, rest);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_CONVERGES);
+    g_assert_cmpuint(d.throttle_permille, ==, 0);
+}
+
 /* One bad window is none, unless it is the bulk pass; two in a row are. */
 static void test_confirmed(void)
 {
@@ -566,6 +613,14 @@ static void test_slow_link(void)
     g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_UNCONFIRMED);
     d = step(&state, &defaults, slow);
     g_assert_cmpuint(d.throttle_permille, >, 0);
+
+    /* 70 of the 100 MiB/s that it had is slow, 80 is not. */
+    begin(&state, 20000, 640);
+    d = step(&state, &defaults, window(10000, 10000, 700, 700, 640));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_SLOW_LINK);
+    begin(&state, 20000, 640);
+    d = step(&state, &defaults, window(10000, 10000, 800, 800, 640));
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_UNCONFIRMED);
 
     /* Nine times what was sent would be too much at any rate that it had. */
     begin(&state, 20000, 640);
@@ -1049,6 +1104,55 @@ static void test_first_look(void)
 }
 
 /*
+ * At the ceiling, of 10 %, a guest that writes as fast as is sent leaves 90 % a
+ * pass.  From 600 MiB it comes to the 30 MiB that fit after 29 passes, at a cost
+ * of less than one stop; from 1200 MiB after 36, which are too many.
+ */
+static void test_first_look_passes(void)
+{
+    AutoConvergeConfig config = defaults;
+
+    config.looks = true;
+    config.throttle_max_pct = 10;
+    for (unsigned left = 600; left <= 1200; left += 600) {
+        AutoConvergeSample part = window(left * 5 / 2, left * 5 / 2, left / 4,
+                                         left / 4, left);
+        AutoConvergeState state;
+
+        part.partial = true;
+        part.count = 2;
+        part.counts[0] = (AutoConvergeCount) { left * MS_TO_NS,
+                                               left * MIB / 10 };
+        part.counts[1] = (AutoConvergeCount) { left * 5 / 2 * MS_TO_NS,
+                                               left * MIB / 4 };
+        begin(&state, 20000, left);
+        step_twice(&state, &config, window(left * 10, left * 10, left, left,
+                                           left));
+        g_assert_true(state.looks);
+        g_assert_cmpint(step(&state, &config, part).switchover, ==,
+                        left == 1200);
+    }
+}
+
+/* A pass is looked at when a fifth of it is as long as the first count. */
+static void test_look_long_passes(void)
+{
+    AutoConvergeConfig config = defaults;
+
+    config.looks = true;
+    config.downtime_limit_ms = 100;
+    for (unsigned left = 25; left <= 40; left += 15) {
+        AutoConvergeState state;
+
+        begin(&state, 20000, left);
+        step_twice(&state, &config, window(left * 10, left * 10, left, left,
+                                           left));
+        g_assert_cmpint(state.looks, ==, left == 40);
+        g_assert_cmpint(state.last.throttle_permille > 0, ==, left == 25);
+    }
+}
+
+/*
  * A log that is not QEMU's cannot be counted, or hardly.  All that is known
  * then is that 160 of the 200 MiB that were sent are dirty again, so not more
  * than 800 of all after 2 s, and 1000 after 10 s.  So flat a curve asks for the
@@ -1489,6 +1593,46 @@ static void test_lease(void)
 }
 
 /*
+ * A stop that was ended is not made again before its wait, of a minute, is over,
+ * whatever the guest does in the meantime; and then it is.
+ */
+static void test_stop_barred(void)
+{
+    AutoConvergeSample bad = window(6400, 6400, 640, 640, 640);
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+    double waited_s = 0;
+
+    begin(&state, 20000, 640);
+    step_twice(&state, &defaults, bad);
+    d = step(&state, &defaults, window(6400, 64, 640, 640, 640));
+    g_assert_true(d.switchover);
+    d = auto_converge_stop_ended(&state, AUTO_CONVERGE_REASON_STALLED,
+                                 3 * S_TO_NS);
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_LET_GO);
+    /* It calms down, so that it is watched as if nothing had been. */
+    d = step(&state, &defaults, window(6400, 6400, 100, 640, 100));
+    g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_WATCH);
+    waited_s += 6.4;
+    step(&state, &defaults, window(1000, 1000, 640, 100, 640));
+    waited_s += 1;
+    while (state.stop_barred) {
+        unsigned attempts = state.attempts;
+
+        d = step(&state, &defaults, bad);
+        waited_s += 6.4;
+        if (state.attempts > attempts) {
+            /* The ceiling did not help either: the wait begins again. */
+            g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_OUTLASTED);
+            waited_s = 0;
+        }
+        g_assert_cmpint(d.switchover, ==, !state.stop_barred);
+        g_assert_cmpfloat(waited_s, <, 1000);
+    }
+    g_assert_cmpfloat(waited_s, >=, 60);
+}
+
+/*
  * A stop that was ended after 40 s is not made again before 4 x 46.4 s are
  * over: 29 windows.  Then it is, without a throttle.
  */
@@ -1736,6 +1880,13 @@ static void add_law_tests(void)
     g_test_add_func("/auto-converge/law/deadline", test_deadline);
     g_test_add_func("/auto-converge/law/deadline-stop-ended",
                     test_deadline_stop_ended);
+    g_test_add_func("/auto-converge/law/deadline-short-pass",
+                    test_deadline_short_pass);
+    g_test_add_func("/auto-converge/law/no-ram-left", test_no_ram_left);
+    g_test_add_func("/auto-converge/law/first-look-passes",
+                    test_first_look_passes);
+    g_test_add_func("/auto-converge/law/look-long-passes",
+                    test_look_long_passes);
     g_test_add_func("/auto-converge/law/confirmed", test_confirmed);
     g_test_add_func("/auto-converge/law/burst", test_burst);
     g_test_add_func("/auto-converge/law/slow-link", test_slow_link);
@@ -1795,6 +1946,7 @@ static void add_ceiling_tests(void)
     g_test_add_func("/auto-converge/ceiling/post-copy", test_post_copy);
     g_test_add_func("/auto-converge/stop/other-pending", test_other_pending);
     g_test_add_func("/auto-converge/stop/ended", test_stop_ended);
+    g_test_add_func("/auto-converge/stop/barred", test_stop_barred);
     g_test_add_func("/auto-converge/stop/reconfigured",
                     test_stop_reconfigured);
     g_test_add_func("/auto-converge/let-go/waits", test_let_go_waits);

@@ -133,6 +133,24 @@ static void test_busy_host(void)
     }
 }
 
+/* Half a ms is not worth another sleep: at 80 % a share is 11 ms. */
+static void test_worth(void)
+{
+    CpuThrottleRhythm rhythm = cpu_throttle_rhythm(800, EPOCH_NS);
+
+    for (int rest_us = 400; rest_us <= 600; rest_us += 200) {
+        int64_t executed_ns = rhythm.share_ns - rest_us * 1000;
+        int64_t now_ns = EPOCH_NS + executed_ns;
+        CpuThrottleSlice slice;
+
+        cpu_throttle_slice_start(&slice, &rhythm, EPOCH_NS);
+        cpu_throttle_slice_charge(&slice, &rhythm, executed_ns, now_ns);
+        g_assert_cmpint(cpu_throttle_slice_sleep_ns(&slice, &rhythm,
+                                                    now_ns) > 0, ==,
+                        rest_us == 400);
+    }
+}
+
 /* The guest is silent for 50 ms up to 90 %, for 200 ms up to 99 %. */
 static void test_sleep_bounded(void)
 {
@@ -370,6 +388,7 @@ int main(int argc, char **argv)
     g_test_add_func("/cpu-throttle/slice/late-wake-up", test_late_wake_up);
     g_test_add_func("/cpu-throttle/slice/busy-host", test_busy_host);
     g_test_add_func("/cpu-throttle/slice/sleep-bounded", test_sleep_bounded);
+    g_test_add_func("/cpu-throttle/slice/worth", test_worth);
     g_test_add_func("/cpu-throttle/slice/slice-worth", test_slice_worth);
     g_test_add_func("/cpu-throttle/slice/trade", test_trade);
     g_test_add_func("/cpu-throttle/slice/together", test_together);

@@ -15,4 +15,13 @@ Drive real migrations of the workload guest and measure them.
 
 Sizes are bytes and times are seconds of the wall clock (time.time()), unless a
 name ends otherwise. MB is 10^6 bytes, MiB is 2^20.
+
+How a migration is shown and drawn is auto-converge-top's: its package lies in
+top/, beside bench/.
 """
+
+import os
+import sys
+
+sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__)))), 'top'))

@@ -7,32 +7,25 @@ import shutil
 import sys
 from typing import Callable, List, Optional, Sequence, TextIO, Tuple
 
+from convergetop import model as shown
+from convergetop.plain import PLAIN_PERIOD_S, line
+from convergetop.text import bar
+
 from .figures import Figures
 from .migrate import END_STATES, Run
 from .samples import Sample
 
-PLAIN_PERIOD_S = 2.0        # between lines that are not redrawn
 BAR_MAX_WIDTH = 24          # characters
 BAR_MIN_WIDTH = 8
-MB = 10 ** 6
-
-
-def _bar(share: float, width: int) -> str:
-    """A bar of width characters, a share of it full."""
-    full = round(max(0.0, min(1.0, share)) * width)
-    return '[' + '#' * full + '.' * (width - full) + ']'
 
 
 def progress_text(run: Run, sample: Sample) -> str:
-    """One look at a migration in one line."""
-    phase = sample.phase or '-'
-    if sample.status != 'active':
-        phase = sample.status
-    return (f'{sample.time - run.start:5.1f} s  pass {sample.passes:3d}  '
-            f'remaining {sample.remaining / MB:6.1f} MB  '
-            f'dirty {sample.dirty_bps / MB:5.1f} '
-            f'drain {sample.drain_bps / MB:5.1f} MB/s  '
-            f'throttle {sample.throttle_pct:5.1f} %  {phase}')
+    """One look at a migration in one line, as auto-converge-top's."""
+    return line(shown.Sample(
+        sample.time, sample.status, sample.phase, passes=sample.passes,
+        remaining_bytes=sample.remaining, dirty_bps=sample.dirty_bps,
+        drain_bps=sample.drain_bps, throttle_pct=sample.throttle_pct),
+        sample.time - run.start)
 
 
 class Progress:
@@ -59,7 +52,7 @@ class Progress:
         text = f'{self._name} {progress_text(run, sample)}'
         width = min(BAR_MAX_WIDTH, columns - len(text) - 4)
         if width >= BAR_MIN_WIDTH and sample.total:
-            text += ' ' + _bar(1 - sample.remaining / sample.total, width)
+            text += ' ' + bar(1 - sample.remaining / sample.total, width)
         self._stream.write('\r' + text[:columns - 1] + '\x1b[K')
         if sample.status in END_STATES:
             self._stream.write('\n')

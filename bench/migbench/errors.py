@@ -4,5 +4,7 @@
 """Errors that are told to the user without a traceback."""
 
 
-class BenchError(Exception):
-    """Something outside of this program is not as it has to be."""
+from convergetop.errors import UserError
+
+# something outside of this program is not as it has to be
+BenchError = UserError

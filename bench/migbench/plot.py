@@ -4,17 +4,15 @@
 """Throttle and remaining memory over time, drawn by gnuplot."""
 
 import os
-import shutil
-import subprocess
 from typing import List, Sequence, Tuple
 
-from .errors import BenchError
+from convergetop.gnuplot import check_gnuplot, quote, run_gnuplot
+
 from .migrate import Run
 
+__all__ = ['COLOURS', 'check_gnuplot', 'plot', 'quote', 'run_gnuplot', 'stops']
+
 COLOURS = ('#c0392b', '#1f6fb4', '#2e8b57', '#8e44ad')  # stock, patched, ...
-TERMINALS = {'svg': "svg size 1000,{height} dynamic font 'sans,13' "
-                    "background '#ffffff'",
-             'png': "pngcairo size 1000,{height} font 'sans,11'"}
 PANEL_HEIGHT = 270                  # pixels; two panels for each guest
 
 
@@ -27,32 +25,6 @@ def _write_data(path: str, run: Run) -> None:
             data.write(f'{sample.time - run.start:.3f} '
                        f'{sample.remaining / 1e6:.3f} '
                        f'{sample.throttle_pct:.3f}\n')
-
-
-def quote(text: str) -> str:
-    """As a string of gnuplot's."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def check_gnuplot() -> None:
-    """Raises BenchError where nothing can be drawn."""
-    if not shutil.which('gnuplot'):
-        raise BenchError('gnuplot is missing (Debian: gnuplot-nox)')
-
-
-def run_gnuplot(path: str, height: int, script: Sequence[str]) -> None:
-    """Draw into path, .svg or .png, as high as this in pixels."""
-    check_gnuplot()
-    kind = os.path.splitext(path)[1].lstrip('.')
-    if kind not in TERMINALS:
-        raise BenchError(f"cannot plot into '{path}': "
-                         f"one of {', '.join(sorted(TERMINALS))}")
-    lines = [f'set terminal {TERMINALS[kind].format(height=height)}',
-             f'set output {quote(path)}', *script]
-    done = subprocess.run(('gnuplot',), input='\n'.join(lines) + '\n',
-                          capture_output=True, text=True, check=False)
-    if done.returncode or not os.path.exists(path):
-        raise BenchError(f'gnuplot failed: {done.stderr.strip()}')
 
 
 def _panel(title: str, y_label: str, column: int, y_range: str,

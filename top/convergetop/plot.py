@@ -73,7 +73,7 @@ def _states(changes: Sequence[Change], start_s: float) -> List[str]:
                      f'to {at_s:.3f}, graph 1 nohead dt 3 '
                      "lc rgb '#aaaaaa'")
         lines.append(f'set label {number} {quote(change.state)} '
-                     f'at {at_s:.3f}, graph 0.97 rotate by 270 '
+                     f'at {at_s:.3f}, graph 0.97 rotate by 270 offset 0.6,0 '
                      "font ',9' textcolor rgb '#666666' noenhanced")
     return lines
 

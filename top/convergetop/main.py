@@ -60,7 +60,8 @@ def open_text(option: str, path: str, mode: str) -> TextIO:
         return sys.stdin
     try:
         # pylint: disable-next=consider-using-with
-        file: TextIO = open(path, mode, encoding='utf-8')  # type: ignore
+        file: TextIO = open(path, mode, encoding='utf-8',  # type: ignore
+                            errors='replace')
         return file
     except OSError as exc:
         raise UserError(f'{option}: {path}: {exc.strerror}') from exc
@@ -203,3 +204,6 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         # who read it has seen enough; nothing is to be flushed there any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SIGNAL_STATUS + signal.SIGPIPE
+    except OSError as exc:
+        tell(f'cannot write: {exc.strerror}')
+        return ExitStatus.USAGE

@@ -87,11 +87,15 @@ class QmpMonitor:
                             "be the socket of QEMU's option -qmp.") from exc
 
     def _greet(self) -> None:
+        """Until commands are taken."""
         try:
-            line = self._line(time.monotonic() + GREETING_TIMEOUT_S)
+            self._negotiate()
         except Vanished as exc:
             raise UserError(f'{self._where}: the monitor hung up. '
                             f'{SECOND_MONITOR}') from exc
+
+    def _negotiate(self) -> None:
+        line = self._line(time.monotonic() + GREETING_TIMEOUT_S)
         if line is None:
             raise UserError(
                 f'{self._where}: no greeting within {GREETING_TIMEOUT_S} s, so '

@@ -15,6 +15,8 @@ from .model import part, text
 # what virsh says of a domain that has left this host
 GONE = ('domain is not running', 'failed to get domain', 'Domain not found',
         'no domain with matching')
+# ... and of one that has something else to do for a moment
+BUSY = 'cannot acquire state change lock'
 MIGRATED = 'shut off (migrated)'
 STATE_TIMEOUT_S = 10            # for a daemon that does not answer
 MISSING = 'virsh is missing (Debian: libvirt-clients)'
@@ -62,7 +64,7 @@ class VirshMonitor:
 
     def _refuse(self, said: str) -> None:
         """Gone, wrong from the start, or busy: then it is asked again."""
-        if not self._answered:
+        if not self._answered and BUSY not in said:
             raise UserError(f"domain '{self._domain}': {said}")
         if any(words in said for words in GONE):
             raise Vanished(f"domain '{self._domain}': {said}", self._ended_as())

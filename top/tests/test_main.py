@@ -220,6 +220,22 @@ class Outputs(Program):
         self.assertNotIn('font-face', picture)
         self.assertNotIn('url("http', picture)
 
+    def test_a_full_disk(self) -> None:
+        """It is told, and not with a traceback."""
+        done = self.run_top('--play', self.recording('active'), '--record',
+                            '/dev/full')
+        self.assertEqual(done.returncode, ExitStatus.USAGE)
+        self.assertEqual(done.stderr, 'auto-converge-top: cannot write: No '
+                         'space left on device\n')
+
+    def test_what_is_no_text(self) -> None:
+        """The line is named."""
+        with open(self.file('binary'), 'wb') as file:
+            file.write(b'\xff\xfe\n')
+        done = self.run_top('--play', self.file('binary'))
+        self.assertEqual(done.returncode, ExitStatus.USAGE)
+        self.assertIn('--play: line 1 is no sample', done.stderr)
+
     def test_explain(self) -> None:
         """The tables."""
         done = self.run_top('--explain')

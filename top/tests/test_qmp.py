@@ -249,6 +249,7 @@ class Refusals(unittest.TestCase):
         self.refused('no QMP', lambda peer: peer.say(b'{"hello": 1}\r\n'))
         self.refused('no QMP', lambda peer: peer.say(b'[]\r\n'))
         self.refused('hung up', lambda peer: None)
+        self.refused('hung up', lambda peer: peer.say(GREETING))
 
     def test_an_endless_line(self) -> None:
         """It is not kept for ever."""

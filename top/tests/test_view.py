@@ -241,6 +241,9 @@ class Screens(unittest.TestCase):
             lines = self.drawn(self.busy(), width, height)
             self.assertLessEqual(len(lines), height, (width, height))
             self.assertLessEqual(max(map(len, lines)), width)
+        for width, height in ((40, 10), (12, 4)):
+            lines = self.drawn(self.busy(), width, height)
+            self.assertLessEqual(max(map(len, lines)), width)
 
     def test_other_states(self) -> None:
         """None of them is too much for it."""

@@ -76,10 +76,16 @@ class Virsh(unittest.TestCase):
         with self.assertRaisesRegex(UserError, "'guest'.*failed to get"):
             VirshMonitor('guest').ask('query-migrate', TIMEOUT_S)
 
-    def test_errors_later_pass(self) -> None:
-        """Such as a lock that is held by a job."""
-        monitor = self.monitor()
+    def test_a_domain_that_is_busy(self) -> None:
+        """It is asked again, at first too."""
         self.says('echo "error: cannot acquire state change lock" >&2; exit 1')
+        self.assertIsNone(VirshMonitor('guest').ask('query-migrate',
+                                                    TIMEOUT_S))
+
+    def test_errors_later_pass(self) -> None:
+        """Whatever they are, while the domain is there."""
+        monitor = self.monitor()
+        self.says('echo "error: Cannot recv data" >&2; exit 1')
         self.assertIsNone(monitor.ask('query-migrate', TIMEOUT_S))
         self.says(ACTIVE)
         self.assertEqual(monitor.ask('query-migrate', TIMEOUT_S),

@@ -68,11 +68,12 @@ class PlainOutput:
         if not changed and not due:
             return
         self._last_time_s, self._last_state = sample.time_s, state
-        self._print(line(sample))
+        if sample.remaining_bytes is not None:
+            self._print(line(sample))
         if changed:
             self._explain(sample, state)
         if sample.ended:
-            self._account(sample)
+            self._account(view, sample)
 
     def _explain(self, sample: Sample, state: str) -> None:
         why = words.why(sample)
@@ -83,14 +84,14 @@ class PlainOutput:
         if command:
             self._print(f'{INDENT}As in: {self._prompt}{command}')
         if sample.status == 'active':
-            self._print(f'{INDENT}To go on costs {going_on(sample)}; '
-                        f'a stop now {stop_now(sample)}.')
+            self._print(f'{INDENT}Price of going on: {going_on(sample)}; '
+                        f'of a stop now: {stop_now(sample)}.')
 
-    def _account(self, sample: Sample) -> None:
+    def _account(self, view: View, sample: Sample) -> None:
         if sample.error:
             self._print(f'{INDENT}Error: {sample.error}')
-        self._print(f'{INDENT}The guest was {taken(sample)}; all took '
-                    f'{duration(sample.elapsed_ms)}.')
+        self._print(f'{INDENT}{taken(sample)}; all took '
+                    f'{duration(view.elapsed_ms())}.')
 
     def close(self, view: View) -> None:
         """Nothing is left to be said."""

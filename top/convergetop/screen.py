@@ -116,7 +116,7 @@ class Frame:
         late = ' missed' in deadline or ' ago' in deadline
         return _grid([
             (_label('state'), _grid(
-                [(state, Text(f'{passes}  {duration(sample.elapsed_ms)}',
+                [(state, Text(f'{passes}  {duration(self._view.elapsed_ms())}',
                               justify='right'))], (None, 24))),
             (_label('progress'), done),
             (_label('to go'), Text.assemble(
@@ -165,12 +165,11 @@ class Frame:
         if sample.error:
             rows.append((_label('error'), Text(sample.error, style='red')))
         if sample.status == 'active':
-            rows += [(_label('going on'),
-                      Text('costs ' + viewed.going_on(sample))),
-                     (_label('a stop now'),
-                      Text('costs ' + viewed.stop_now(sample)))]
-        rows.append((_label('so far'),
-                     Text('the guest was ' + viewed.taken(sample))))
+            rows += [(_label('price'),
+                      Text(f'of going on: {viewed.going_on(sample)}')),
+                     (_label(''),
+                      Text(f'of a stop now: {viewed.stop_now(sample)}'))]
+        rows.append((_label('so far'), Text(viewed.taken(sample))))
         return _grid(rows, (LABEL_WIDTH, None))
 
     def _changes(self, room: int) -> List[RenderableType]:

@@ -11,6 +11,7 @@ from .model import FIRST_PASS, History, Sample
 from .sources import LATE_S, Update
 from .text import MS_PER_S, duration, percent
 
+NOT_KNOWN = 'not known yet'
 CHANGES_MAX = 200               # kept; a migration has some tens
 
 
@@ -60,9 +61,18 @@ class View:
             self._predicted_at_s = sample.time_s
         name = words.state(sample)
         if not self.changes or self.changes[-1].state != name:
-            self.changes.append(Change(sample.time_s, sample.elapsed_ms, name,
-                                       sample.throttle_pct))
+            self.changes.append(Change(sample.time_s, self.elapsed_ms(),
+                                       name, sample.throttle_pct))
             del self.changes[:-CHANGES_MAX]
+
+    def elapsed_ms(self) -> Optional[float]:
+        """Since the begin; a migration that was cancelled does not tell it."""
+        known = [one for one in self.history.samples
+                 if one.elapsed_ms is not None]
+        if not self.sample or not known:
+            return None
+        passed_ms = (self.sample.time_s - known[-1].time_s) * MS_PER_S
+        return (known[-1].elapsed_ms or 0) + passed_ms
 
     def _predicted_left_ms(self, sample: Sample) -> Optional[float]:
         """The prediction is of the last window, and time has passed since."""
@@ -115,8 +125,11 @@ class View:
                    f'deadline missed by {duration(-until_ms)}'
         if until_ms < 0:
             return f'deadline was {duration(-until_ms)} ago'
-        left_ms = self.left_ms()
         when = f'deadline in {duration(until_ms)}'
+        if sample.reason == 'deadline':
+            # the prediction is of a guest that stays as it is, and it will not
+            return when + ', auto-converge acts in time for it'
+        left_ms = self.left_ms()
         if left_ms is None:
             return when
         return when + (', will be met' if left_ms <= until_ms else
@@ -155,19 +168,21 @@ def going_on(sample: Sample) -> str:
     """What the guest loses until the end, if all stays as it is."""
     if not sample.tells_why:
         return 'not told by this QEMU'
-    if sample.predicted_loss_ms is None:
-        return 'without end, as things are'
-    return f'{duration(sample.predicted_loss_ms)} of the guest\'s work'
+    if sample.predicted_loss_ms is not None:
+        return f"{duration(sample.predicted_loss_ms)} of the guest's work"
+    if not sample.windows:
+        return NOT_KNOWN
+    return 'there is no end, as things are'
 
 
 def stop_now(sample: Sample) -> str:
     """What a stop would cost now, and whether it is allowed."""
     if not sample.tells_why:
         left_ms = quotient_ms(sample.remaining_bytes, sample.drain_bps)
-        return 'not known' if left_ms is None else \
+        return NOT_KNOWN if left_ms is None else \
                f'about {duration(left_ms)} (by the rates)'
     if sample.predicted_downtime_ms is None:
-        return 'not known'
+        return NOT_KNOWN
     cost = duration(sample.predicted_downtime_ms)
     if sample.fallback == 'none':
         return f'{cost} (a fallback is not allowed)'
@@ -181,15 +196,15 @@ def stop_now(sample: Sample) -> str:
 
 
 def taken(sample: Sample) -> str:
-    """What the guest has lost so far."""
+    """What the guest has lost so far, in a sentence without its full stop."""
     parts = []
     if sample.throttled_ms is not None:
         parts.append(f'held back for {duration(sample.throttled_ms)}')
     if sample.downtime_ms is not None:
         parts.append(f'stopped for {duration(sample.downtime_ms)}')
     if not parts:
-        return 'not told by this QEMU yet'
-    return ', '.join(parts)
+        return 'What the guest lost is not told'
+    return f'The guest was {", ".join(parts)}'
 
 
 def throttle(sample: Sample) -> str:

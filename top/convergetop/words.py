@@ -7,10 +7,11 @@ do about them. The names are those of qapi/auto-converge.json; a test holds the
 tables to that file, and docs/auto-converge-top.md to the tables.
 """
 
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from .model import FIRST_PASS, Sample
 
+BUSY_SHARE = 0.9            # of the drain rate; both are not exact
 BOUND_ROOM = 1.25           # over the prediction, which is not exact
 BOUND_STEP_MS = 500         # a bound is a round number
 BOUND_MAX_MS = 2000000      # what QEMU takes
@@ -56,11 +57,9 @@ REASONS: Dict[str, Words] = {
         'The guest dirties much for a link that was faster before.',
         'Look at what else uses the link, and at max-bandwidth.'),
     'deadline': Words(
-        'While the guest runs: the deadline is far, so it need not be held '
-        'back yet. In a fallback: the deadline is so near that nothing else '
-        'meets it.',
-        'Where it ought to be done earlier, lower cpu-throttle-deadline; where '
-        'it has time, raise it.'),
+        'The deadline is so far that the guest need not be held back yet.',
+        'Nothing; where it ought to be done earlier, lower '
+        'cpu-throttle-deadline.'),
     'engage': Words('Holding the vCPUs back has begun.',
                     'Wait for the next window. Lower max-cpu-throttle where '
                     'the guest is too slow now.'),
@@ -118,6 +117,16 @@ REASONS: Dict[str, Words] = {
         'back once more.', 'Wait for the next window.'),
 }
 
+# a reason that means another thing in another phase
+IN_PHASE: Dict[Tuple[str, str], Words] = {
+    ('fallback', 'deadline'): Words(
+        'The deadline is so near that nothing else meets it: the guest is '
+        'stopped, or post-copy is started.',
+        'Wait. Where it has more time, raise cpu-throttle-deadline; to have '
+        'the guest run again at once, here, set cpu-throttle-fallback to '
+        'none.'),
+}
+
 STATUSES: Dict[str, Words] = {
     'none': Words('There is no migration yet.', 'Start it.'),
     'setup': Words('The migration is being set up.',
@@ -157,8 +166,8 @@ STOCK_CALM = Words(
     'The guest dirties less than is sent. Why this QEMU does what it does, it '
     'does not tell.', NOTHING)
 STOCK_BUSY = Words(
-    'The guest dirties as much as is sent, or more, and is not held back. Why, '
-    'this QEMU does not tell.',
+    'The guest dirties about as much as is sent, or more, and is not held back. '
+    'Why, this QEMU does not tell.',
     'Turn the capability auto-converge on for the next attempt, or calm the '
     'guest, or cancel.')
 STOCK_THROTTLED = Words(
@@ -168,6 +177,8 @@ STOCK_THROTTLED = Words(
 STOCK_BULK = Words(
     'The first pass copies all of the memory. What the guest dirties meanwhile '
     'is known at its end.', 'Wait for the end of the first pass.')
+STOCK_STATES = {STOCK_THROTTLED: 'active, throttled',
+                STOCK_BULK: 'active, first pass'}
 NO_MEMORY = Words(
     'QEMU tells no figures of the memory. The destination of a migration does '
     'not; its source does.', 'Watch the source host.')
@@ -181,8 +192,8 @@ def _stock(sample: Sample) -> Words:
         return STOCK_THROTTLED
     if sample.passes is not None and sample.passes <= FIRST_PASS:
         return STOCK_BULK
-    busy = (sample.dirty_bps or 0) >= (sample.drain_bps or 0)
-    return STOCK_BUSY if busy else STOCK_CALM
+    busy_bps = (sample.drain_bps or 0) * BUSY_SHARE
+    return STOCK_BUSY if (sample.dirty_bps or 0) >= busy_bps else STOCK_CALM
 
 
 def why(sample: Sample) -> Words:
@@ -191,13 +202,17 @@ def why(sample: Sample) -> Words:
         return STATUSES.get(sample.status, UNKNOWN)
     if not sample.tells_why:
         return _stock(sample)
-    return REASONS.get(sample.reason or '', UNKNOWN)
+    name = sample.reason or ''
+    return IN_PHASE.get((sample.phase or '', name),
+                        REASONS.get(name, UNKNOWN))
 
 
 def state(sample: Sample) -> str:
     """The short name: phase and reason while it is active, else the status."""
-    if sample.status != 'active' or sample.phase is None:
+    if sample.status != 'active':
         return sample.status
+    if sample.phase is None:
+        return STOCK_STATES.get(_stock(sample), sample.status)
     if sample.reason in (None, sample.phase):
         return sample.phase
     return f'{sample.phase}, {sample.reason}'
@@ -227,4 +242,8 @@ def tables() -> List[str]:
                   '| --- | --- | --- |']
         lines += [f'| `{name}` | {entry.meaning} | {entry.advice} |'
                   for name, entry in words.items()]
+        lines += [f'| `{name}` in `{phase}` | {entry.meaning} | '
+                  f'{entry.advice} |'
+                  for (phase, name), entry in IN_PHASE.items()
+                  if title == 'reason']
     return lines

@@ -86,6 +86,10 @@ class ToGo(unittest.TestCase):
                 (4, 'deadline was 6.0 s ago')):
             one = sample(cpu_throttle_deadline=deadline_s)
             self.assertEqual(view_of(one).deadline(), shown)
+        waits = sample(patched_reply('watch', 'deadline', predicted_time=10**7),
+                       cpu_throttle_deadline=40)
+        self.assertEqual(view_of(waits).deadline(),
+                         'deadline in 30 s, auto-converge acts in time for it')
         done = reply(status='completed')
         for deadline_s, shown in ((12, 'deadline met'),
                                   (8, 'deadline missed by 2.0 s')):
@@ -101,7 +105,9 @@ class Price(unittest.TestCase):
         self.assertEqual(viewed.going_on(sample()),
                          "12 s of the guest's work")
         endless = patched_reply(predicted_loss=None)
-        self.assertIn('without end', viewed.going_on(sample(endless)))
+        self.assertIn('no end', viewed.going_on(sample(endless)))
+        young = patched_reply(predicted_loss=None, windows=0)
+        self.assertIn('not known yet', viewed.going_on(sample(young)))
         self.assertIn('not told', viewed.going_on(sample(reply())))
 
     def test_a_stop_now(self) -> None:
@@ -110,9 +116,10 @@ class Price(unittest.TestCase):
             ({}, 30000, '8.0 s (bound 30 s)'),
             ({}, 5000, '8.0 s (bound 5.0 s, too long)'),
             ({}, 0, '8.0 s (no bound)'),
-            ({'fallback': 'none'}, 5000, '8.0 s (a fallback is not allowed)'),
+            ({'fallback': 'none'}, 5000,
+             '8.0 s (a fallback is not allowed)'),
             ({'fallback': 'post-copy'}, 5000, '8.0 s'),
-            ({'predicted_downtime': None}, 5000, 'not known')]
+            ({'predicted_downtime': None}, 5000, viewed.NOT_KNOWN)]
         for members, bound_ms, shown in cases:
             one = sample(patched_reply(**members),
                          cpu_throttle_fallback_downtime=bound_ms)
@@ -123,8 +130,8 @@ class Price(unittest.TestCase):
     def test_taken(self) -> None:
         """As far as it is told."""
         self.assertEqual(viewed.taken(sample(patched_reply(downtime=40))),
-                         'held back for 1.5 s, stopped for 40 ms')
-        self.assertIn('not told', viewed.taken(sample(reply())))
+                         'The guest was held back for 1.5 s, stopped for 40 ms')
+        self.assertIn('not told', viewed.taken(Sample(START_S)))
 
     def test_throttle(self) -> None:
         """Whichever kind of number it came as."""
@@ -185,6 +192,13 @@ class Lines(unittest.TestCase):
         lines = self.shown([Update(sample(reply(
             status='failed', error_desc='no route')))])
         self.assertTrue([one for one in lines if 'Error: no route' in one])
+
+    def test_an_end_without_figures(self) -> None:
+        """As that of a cancelled one: none is made up, the time is known."""
+        lines = self.shown([Update(sample(at_s=10)), Update(sample(
+            {'status': 'cancelled'}, at_s=12))])
+        self.assertFalse([one for one in lines if 'remaining     -' in one])
+        self.assertIn('all took 12 s', lines[-1])
 
     def test_json(self) -> None:
         """A line a sample, none for a note."""

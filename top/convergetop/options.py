@@ -24,7 +24,7 @@ EPILOG = '''exit status:
 
 def between(least: float, most: float) -> Callable[[str], float]:
     """An argparse type: a number of a range."""
-    def parse(given: str) -> float:
+    def read(given: str) -> float:
         try:
             value = float(given)
         except ValueError:
@@ -33,7 +33,7 @@ def between(least: float, most: float) -> Callable[[str], float]:
             raise argparse.ArgumentTypeError(
                 f"'{given}' is not a number of {least:g} to {most:g}")
         return value
-    return parse
+    return read
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -62,10 +62,10 @@ def _label(name: str) -> Text:
 
 
 def _bar(share: float) -> RenderableType:
-    bar: RenderableType = ProgressBar(total=1.0, completed=max(0.0, share),
-                                      complete_style='blue',
-                                      finished_style='green')
-    return bar
+    drawn: RenderableType = ProgressBar(
+        total=1.0, completed=max(0.0, share), complete_style='blue',
+        finished_style='green')
+    return drawn
 
 
 class Frame:

@@ -54,7 +54,8 @@ class View:
                 ('; waiting for one' if self._waits else '')
             return
         self.history.add(sample)
-        decision = (sample.windows, words.state(sample), sample.predicted_time_ms)
+        decision = (sample.windows, words.state(sample),
+                    sample.predicted_time_ms)
         if decision != self._decision:
             self._decision = decision
             self._predicted_ms = sample.predicted_time_ms

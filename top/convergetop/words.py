@@ -166,8 +166,8 @@ STOCK_CALM = Words(
     'The guest dirties less than is sent. Why this QEMU does what it does, it '
     'does not tell.', NOTHING)
 STOCK_BUSY = Words(
-    'The guest dirties about as much as is sent, or more, and is not held back. '
-    'Why, this QEMU does not tell.',
+    'The guest dirties about as much as is sent, or more, and is not held '
+    'back. Why, this QEMU does not tell.',
     'Turn the capability auto-converge on for the next attempt, or calm the '
     'guest, or cancel.')
 STOCK_THROTTLED = Words(

@@ -107,7 +107,7 @@ class Frame:
     def _head(self, sample: Sample) -> Table:
         share = viewed.share(sample)
         done: RenderableType = Text(UNKNOWN) if share is None else _grid(
-            [(_bar(share), Text(f'{share * FULL_PCT:.0f} %'))], (None, 5))
+            [(_bar(share), Text(f'{share * FULL_PCT:3.0f} %'))], (None, 5))
         # Text() of what QEMU tells, never markup
         passes = f'pass {sample.passes:.0f}' if sample.passes else ''
         state = Text(words.state(sample), style=_style(sample))

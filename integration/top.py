@@ -29,7 +29,6 @@ WORKLOAD = 'ws=64 rate=120 cpu=80 pattern=random'   # helped by a throttle
 LINK_BPS = 20 * 10 ** 6         # a pass takes three seconds
 DOWNTIME_MS = 30
 STOP_MS = 20000                 # ends it, once a throttle was seen
-THROTTLED_S = 2                 # so long that no sample misses it
 RUN_TIMEOUT_S = 240             # what lasts longer is broken
 TIMEOUT_S = 60                  # of a program that has all it needs
 POLL_PERIOD_S = 0.1
@@ -111,12 +110,18 @@ class Watched:
         require(status == ExitStatus.NO_MIGRATION, f'{status}: {errors}')
         require('no migration yet' in output, output)
 
-    def _throttle_pct(self) -> float:
+    def _throttle_was_told(self) -> bool:
+        """By a line that is recorded already."""
+        if not os.path.exists(self.top.path('record')):
+            return False        # the program has just been started
+        with open(self.top.path('record'), encoding='ascii') as record:
+            lines = [line for line in record if line.endswith('\n')]
+        return any(json.loads(line).get('throttle_pct') for line in lines)
+
+    def _wait_status(self, status: str) -> None:
         """As QEMU itself tells."""
-        info = self._source.qmp('query-migrate')
-        auto = info.get('auto-converge', {})
-        return float(auto.get('throttle',
-                              info.get('cpu-throttle-percentage', 0)))
+        while self._source.qmp('query-migrate').get('status') != status:
+            time.sleep(POLL_PERIOD_S)
 
     def _set_up(self) -> str:
         """The address to migrate to."""
@@ -124,8 +129,10 @@ class Watched:
                                       'downtime-limit': DOWNTIME_MS}
         if self._patched:
             parameters['cpu-throttle-fallback'] = 'none'
+        # it does not complete before it was looked at
         self._source.qmp('migrate-set-capabilities', capabilities=[
-            {'capability': 'auto-converge', 'state': True}])
+            {'capability': name, 'state': True}
+            for name in ('auto-converge', 'pause-before-switchover')])
         self._source.qmp('migrate-set-parameters', **parameters)
         self._parameters = self._source.qmp('query-migrate-parameters')
         uri = f'unix:{self._directory}/migration'
@@ -138,13 +145,14 @@ class Watched:
         self.top.start('json', '--json', '--record', self.top.path('record'))
         self.top.start('plain', '--plain')
         self._source.qmp('migrate', uri=uri)
-        while not self._throttle_pct():
+        while not self._throttle_was_told():
             time.sleep(POLL_PERIOD_S)
-        time.sleep(THROTTLED_S)
         self._look_in_between()
         require(self._source.qmp('query-migrate-parameters')
                 == self._parameters, 'parameters have changed')
         self._source.qmp('migrate-set-parameters', downtime_limit=STOP_MS)
+        self._wait_status('pre-switchover')
+        self._source.qmp('migrate-continue', state='pre-switchover')
         status, output, errors = self.top.end('json')
         require(status == ExitStatus.COMPLETED, f'{status}: {errors}')
         self._told = [json.loads(line) for line in output.splitlines()]
@@ -154,7 +162,7 @@ class Watched:
         status, output, errors = self.top.once('once', '--once', '--json')
         require(status == ExitStatus.GOES_ON, f'{status}: {errors}')
         look = json.loads(output)
-        require(look['status'] == 'active', output)
+        require(look['status'] in ('active', 'pre-switchover'), output)
         taken = subprocess.run(
             [PROGRAM, '--qmp', self.top.path('json'), '--once'],
             stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -241,6 +249,7 @@ def run(kind: str, binary: str, guest: str, first: int) -> int:
         watched = Watched(binary, guest, kind == 'patched', stack)
         for number, (name, case) in enumerate(watched.cases(), first):
             try:
+                require(not failed, 'a case before it has failed')
                 case()
                 print(f'ok {number} - {kind}: {name}', flush=True)
             except (BenchError, OSError, KeyError, ValueError, IndexError,

@@ -13,6 +13,7 @@ nothing of the system's libvirt is touched.
 """
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -32,6 +33,11 @@ TIMEOUT_S = 100
 ASK_TIMES = 5
 REPORTS_MAX = 15           # lines without an answer; one a second
 RESUME_MAX_S = 3                # one second, on a busy host
+
+TOP = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+                   'top', 'auto-converge-top')
+TOP_GOES_ON = 4
+TOP_ENDS = (0, 6)               # completed, or gone before that was told
 
 DIRS = {'etc': '/etc/libvirt', 'var': '/var/lib/libvirt',
         'cache': '/var/cache/libvirt', 'log': '/var/log/libvirt',
@@ -183,7 +189,9 @@ def migrate(source, target):
          '--bandwidth', str(LINK_MIB_PER_S), DOMAIN, target.uri,
          '--migrateuri', 'tcp://127.0.0.1'],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    wait(lambda: 'paused' in source.state() or job.poll() is not None,
+    # "running (unpaused)" is what follows an aborted stop
+    wait(lambda: source.state().startswith('paused') or
+         job.poll() is not None,
          'the guest is stopped')
     if job.poll() is not None:
         raise AssertionError(job.communicate()[0])
@@ -212,11 +220,37 @@ def check_abort(source, target):
     source.verify()
 
 
-def check_arrives(source, target):
-    """the whole stop, and the guest arrives"""
+def watch(source, *options):
+    """auto-converge-top beside it."""
+    return subprocess.Popen(
+        [TOP, '--domain', DOMAIN, '--connect', source.uri, '--json', *options],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def check_watched(source, target):
+    """auto-converge-top --domain sees the stop"""
     job = migrate(source, target)
+    top = watch(source, '--once')
+    text, errors = top.communicate(timeout=TIMEOUT_S)
+    assert top.returncode == TOP_GOES_ON, errors
+    assert json.loads(text)['phase'] == 'fallback', text
+    source.virsh('domjobabort', DOMAIN)
+    job.communicate(timeout=TIMEOUT_S)
+    wait(lambda: source.state().startswith('running'), 'it runs')
+    source.verify()
+
+
+def check_arrives(source, target):
+    """the whole stop, watched, and the guest arrives"""
+    job = migrate(source, target)
+    top = watch(source)
     text, _ = job.communicate(timeout=TIMEOUT_S)
     assert job.returncode == 0, text
+    text, errors = top.communicate(timeout=TIMEOUT_S)
+    print(f'# auto-converge-top: {top.returncode} {errors.strip()}')
+    assert top.returncode in TOP_ENDS, errors
+    assert 'fallback' in [json.loads(line).get('phase')
+                          for line in text.splitlines()], text
     assert target.state().startswith('running'), target.state()
     target.verify()
 
@@ -226,7 +260,7 @@ def main():
     parser.add_argument('--qemu', required=True)
     parser.add_argument('--guest', required=True)
     args = parser.parse_args()
-    checks = (check_abort, check_arrives)
+    checks = (check_abort, check_watched, check_arrives)
     failed = 0
     print(f'1..{len(checks)}', flush=True)
     with tempfile.TemporaryDirectory(prefix='auto-converge-libvirt-') as top:

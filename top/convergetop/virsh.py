@@ -58,7 +58,7 @@ class VirshMonitor:
             return None
         failed, self._running = self._running.returncode, None
         if failed:
-            self._refuse(errors.strip())
+            self._refuse(errors.strip().removeprefix('error: '))
             return None
         return self._understand(output)
 

@@ -3,7 +3,7 @@
 # Copyright (c) 2026 the auto-converge authors
 """
 What the names that QEMU tells mean, in plain words, and what the operator can
-do about them. The names are those of qapi/auto-converge.json; a test holds the
+do about them. The names are those of qapi/auto-converge-policy.json; a test holds the
 tables to that file, and docs/auto-converge-top.md to the tables.
 """
 

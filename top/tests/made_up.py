@@ -39,8 +39,8 @@ def controller(phase: str = 'throttle', reason: str = 'raise',
                **members: Any) -> Dict[str, Any]:
     """The member auto-converge; '_' for '-', and None leaves one out."""
     result: Dict[str, Any] = {
-        'phase': phase, 'reason': reason, 'throttle': 72.5,
-        'highest-throttle': 80, 'windows': 3, 'dirty-rate': 30 * MB,
+        'phase': phase, 'reason': reason, 'throttle-permille': 725,
+        'highest-throttle-permille': 800, 'windows': 3, 'dirty-rate': 30 * MB,
         'transfer-rate': 49 * MB, 'predicted-downtime': 8000,
         'predicted-time': 20000, 'predicted-loss': 12000,
         'throttled-time': 1500, 'fallback': 'stop-and-copy'}

@@ -13,14 +13,17 @@ from convergetop import words
 
 from .made_up import TOP, patched_reply, reply, sample
 
-QAPI = os.path.join(TOP, 'qapi', 'auto-converge.json')
+QAPI = [os.path.join(TOP, 'qapi', name) for name in
+        ('auto-converge-policy.json', 'auto-converge.json')]
 DOCUMENT = os.path.join(TOP, 'docs', 'auto-converge-top.md')
 
 
 def schema() -> Dict[str, Any]:
-    """The data of each enum and struct of the QAPI file by name."""
-    with open(QAPI, encoding='utf-8') as file:
-        text = re.sub(r'^\s*#.*$', '', file.read(), flags=re.MULTILINE)
+    """The data of each enum and struct of the QAPI files by name."""
+    text = ''
+    for path in QAPI:
+        with open(path, encoding='utf-8') as file:
+            text += re.sub(r'^\s*#.*$', '', file.read(), flags=re.MULTILINE)
     result = {}
     for block in text.split('\n\n'):
         if block.strip():
@@ -41,11 +44,11 @@ class Completeness(unittest.TestCase):
 
     def test_phases(self) -> None:
         """Each has words."""
-        self.same(words.PHASES, schema()['AutoConvergePhaseName'])
+        self.same(words.PHASES, schema()['AutoConvergePhase'])
 
     def test_reasons(self) -> None:
         """Each has words."""
-        self.same(words.REASONS, schema()['AutoConvergeReasonName'])
+        self.same(words.REASONS, schema()['AutoConvergeReason'])
 
     def test_they_are_sentences(self) -> None:
         """Each is a whole one."""

@@ -19,7 +19,7 @@
  * nothing at the least noise.  0.25 lets one saturated window cut the run time
  * by 4^4 = 256, enough to reach a ceiling of 99 % in one step.
  * Breaks: /auto-converge/law/saturated-goes-to-ceiling,
- *         /auto-converge/law/proportional-holds
+ *         /auto-converge/law/first-look
  */
 #define EXPONENT_MIN 0.25
 #define EXPONENT_MAX 1.0

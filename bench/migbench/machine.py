@@ -96,13 +96,17 @@ class Machine:
         finally:
             self.serial.close()
 
-    def _why(self, exc: Exception) -> str:
-        """QEMU's own last words, else the exception's."""
+    def log_text(self) -> str:
+        """What QEMU has said by itself so far."""
         try:
             with open(self._log, encoding='utf-8', errors='replace') as log:
-                return log.read().strip() or str(exc)
+                return log.read()
         except OSError:
-            return str(exc)
+            return ''
+
+    def _why(self, exc: Exception) -> str:
+        """QEMU's own last words, else the exception's."""
+        return self.log_text().strip() or str(exc)
 
     @property
     def running(self) -> bool:

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Copyright (c) 2026 the auto-converge authors
+"""A QEMU whose monitor and serial port are written down."""
+
+import json
+import os
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Dict, Iterator, List, Optional
+
+from migbench.errors import BenchError
+from migbench.machine import Machine, MachineConfig
+from migbench.serial import SerialPort
+from migbench.watch import NS, read_schedstats
+
+ANSWER_TIMEOUT_S = 30           # a monitor that is silent for longer hangs
+EXIT_TIMEOUT_S = 30
+POLL_S = 0.05
+SHARE_S = 0.5                   # long enough for several periods of a throttle
+SHARE_TRIES = 4
+BUSY_SHARE = 0.75               # the least throttle that is drawn leaves less
+
+
+class Hang(Exception):
+    """Something that has to happen does not."""
+
+
+class Crash(Exception):
+    """A QEMU that nobody killed is gone."""
+
+
+@contextmanager
+def answer_within(seconds: float, what: str) -> Iterator[None]:
+    """Raise Hang in the main thread after a time."""
+    def expired(_signum: int, _frame: Optional[FrameType]) -> None:
+        raise Hang(f'{what}: no answer within {seconds:.0f} s')
+
+    old = signal.signal(signal.SIGALRM, expired)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+
+
+class RecordedSerial(SerialPort):
+    """Keeps every line."""
+
+    def __init__(self, path: str):
+        self.lines: List[str] = []
+        super().__init__(path)
+
+    def _take(self, line: str, now: float) -> None:
+        self.lines.append(f'{now:.3f} {line}')
+        super()._take(line, now)
+
+
+class RecordedMachine(Machine):
+    """Keeps every command and reply; silence is a Hang, death a Crash."""
+
+    def __init__(self, config: MachineConfig, directory: str, name: str,
+                 incoming: bool = False):
+        self.name = name
+        self.killed = False
+        self.transcript: List[str] = []
+        self.recorded = RecordedSerial(os.path.join(directory,
+                                                    f'{name}.serial'))
+        super().__init__(config, directory, name, (), incoming, self.recorded)
+
+    def _note(self, mark: str, what: Any) -> None:
+        self.transcript.append(f'{time.time():.3f} {mark} {json.dumps(what)}')
+
+    def qmp(self, command: str, **arguments: Any) -> Any:
+        """As in Machine."""
+        self._note('>', {command: arguments} if arguments else command)
+        try:
+            with answer_within(ANSWER_TIMEOUT_S, f"{self.name}, '{command}'"):
+                reply = super().qmp(command, **arguments)
+        except BenchError as exc:
+            self._note('<', {'error': str(exc)})
+            raise
+        except Hang:
+            self._note('<', 'no answer')
+            raise
+        except Exception as exc:        # of QEMU's package, and as many as OSes
+            self._note('<', {'gone': repr(exc)})
+            raise Crash(f"{self.name}, '{command}': {exc!r}") from exc
+        self._note('<', reply)
+        return reply
+
+    def refuses(self, command: str, **arguments: Any) -> bool:
+        """Whether a command is answered by an error."""
+        try:
+            self.qmp(command, **arguments)
+        except BenchError:
+            return True
+        return False
+
+    def take_events(self) -> List[Dict[str, Any]]:
+        """Events since the last call, noted down."""
+        try:
+            events = self.events()
+        except Exception as exc:        # the connection is gone, and they
+            self._note('!', repr(exc))
+            return []
+        for event in events:
+            self._note('!', event)
+        return events
+
+    def run_state(self) -> str:
+        """query-status, in a word."""
+        return str(self.qmp('query-status')['status'])
+
+    def run_state_or_gone(self) -> Optional[str]:
+        """None: the process is gone, or is going."""
+        if not self.running:
+            return None
+        try:
+            return self.run_state()
+        except Crash:
+            end = time.monotonic() + EXIT_TIMEOUT_S
+            while self.running:
+                if time.monotonic() > end:
+                    raise Hang(f'{self.name} closed its monitor, and stays') \
+                        from None
+                time.sleep(POLL_S)
+            return None
+
+    def died_of(self) -> Optional[int]:
+        """The signal that ended the process."""
+        code = self._vm.exitcode()
+        return -code if code is not None and code < 0 else None
+
+    def freeze(self, seconds: float) -> None:
+        """Stop the process, and let it go on by itself after a time."""
+        os.kill(self.pid, signal.SIGSTOP)
+        timer = threading.Timer(seconds, self._thaw)
+        timer.daemon = True
+        timer.start()
+
+    def _thaw(self) -> None:
+        try:
+            os.kill(self.pid, signal.SIGCONT)
+        except (BenchError, ProcessLookupError):
+            pass                        # it was killed meanwhile
+
+    def kill_now(self) -> None:
+        """Take it away."""
+        self.killed = True
+        os.kill(self.pid, signal.SIGKILL)
+        end = time.monotonic() + EXIT_TIMEOUT_S
+        while self.running and time.monotonic() < end:
+            time.sleep(POLL_S)
+
+    def busy_share(self) -> float:
+        """
+        What the busiest vCPU executes of the time that the host leaves to it.
+        The guest has to have work without end; the best of a few looks.
+        """
+        threads = sorted(set(self.vcpu_threads()))
+        best = 0.0
+        for _ in range(SHARE_TRIES):
+            before = read_schedstats(self.pid, threads)
+            time.sleep(SHARE_S)
+            after = read_schedstats(self.pid, threads)
+            for old, new in zip(before, after):
+                run_s = (new.run_ns - old.run_ns) / NS
+                wait_s = (new.wait_ns - old.wait_ns) / NS
+                best = max(best, run_s / max(new.time - old.time - wait_s,
+                                             run_s))
+            if best >= BUSY_SHARE:
+                break
+        return best

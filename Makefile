@@ -14,7 +14,7 @@ ALL := $(shell cd patches && ls -d */BASE | sed 's,/BASE,,' | sort -V)
 STABLE := 7.2 10.0
 CHECK_SERIES ?= $(if $(QEMU_SRC)$(filter-out file,$(origin SERIES)),$(SERIES),$(STABLE))
 export SERIES CHECK_SERIES TESTS WHOLE TEST_TIMEOUT_S QEMU_SRC FORCE OFFSETS SIGNOFF JOBS
-PARTS := lint unit scripts series bisect qtest sanitizers upstream top libvirt cross mutate fuzz
+PARTS := lint unit scripts series bisect qtest sanitizers upstream top libvirt soak cross mutate fuzz
 
 S := scripts
 BUILD := build
@@ -32,6 +32,7 @@ help:
 	@echo 'make bench-actuator   what a commanded throttle does to vCPUs; takes gdb'
 	@echo 'make bench-lock       how often vCPUs take the big lock for it; OPTIONS=...'
 	@echo 'make bench-guest      what it leaves of the work of a Linux guest with redis'
+	@echo 'make soak      random migrations with faults; N=$(N) SEED=... MINUTES=...'
 	@echo 'make fuzz      laws of the controller under libFuzzer, each target for SECONDS=$(SECONDS)'
 	@echo 'make random-updates   the same laws, UPDATES=$(UPDATES) random updates of the policy'
 	@echo 'make mutate    does the test that a constant names fail when it changes?'
@@ -136,6 +137,17 @@ bench-guest: build
 	    --image $(BUILD)/linux-guest --qemu-python $(TREE)/python \
 	    --runs $(RUNS) --out $(BUILD)/bench-guest-$(SERIES)
 
+# Random migrations with faults; SEED is that of the first one.
+N ?= 100
+.PHONY: soak
+soak: export WANT := gdb
+soak: build guest
+	@PYTHONPATH=bench:integration python3 -m soak --series $(SERIES) \
+	    --qemu $$($S/build where) --guest $(GUEST)/workload.elf \
+	    --qemu-python $(TREE)/python --out $(BUILD)/soak-$(SERIES) --count $(N) \
+	    $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) \
+	    $(if $(JOBS),--jobs $(JOBS))
+
 guest: deps
 	@$(MAKE) -s -C tests/guest OUT=$(CURDIR)/$(GUEST)
 
@@ -150,7 +162,7 @@ where-replay:
 # What was made from the sources goes; downloads and trees with your commits stay.
 clean:
 	rm -rf $(BUILD)/standalone* $(BUILD)/fuzz* $(BUILD)/guest $(BUILD)/log $(BUILD)/series-* \
-	    $(BUILD)/demo-* $(BUILD)/actuator-* $(BUILD)/bench-guest-* \
+	    $(BUILD)/demo-* $(BUILD)/actuator-* $(BUILD)/bench-guest-* $(BUILD)/soak-* \
 	    $(addprefix $(BUILD)/linux-guest/,made root initrd.img) $(BUILD)/*/obj $(BUILD)/*/obj-* \
 	    $(BUILD)/*/bin $(BUILD)/*/built $(BUILD)/ccache
 

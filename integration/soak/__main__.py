@@ -44,6 +44,8 @@ def parse_arguments() -> argparse.Namespace:
                         help='begin none after this time')
     parser.add_argument('--jobs', type=int, default=2,
                         help='migrations at once')
+    parser.add_argument('--keep', action='store_true',
+                        help='what was seen of good ones, too')
     parser.add_argument('--one', type=int, metavar='SEED',
                         help='this one, in this process; prints JSON')
     return parser.parse_args()
@@ -54,7 +56,7 @@ def run_one(arguments: argparse.Namespace) -> int:
     use_qemu_python(arguments.qemu_python)
     plan = draw_plan(arguments.one, arguments.series)
     result = drive(plan, Programs(arguments.qemu, arguments.guest),
-                   arguments.out)
+                   arguments.out, arguments.keep)
     json.dump(report.to_json(result), sys.stdout)
     return 0
 
@@ -65,6 +67,8 @@ def _run_child(arguments: argparse.Namespace, seed: int) -> Dict[str, Any]:
     command = [sys.executable, '-m', 'soak', '--one', str(seed)]
     for name in ('qemu', 'guest', 'qemu_python', 'series', 'out'):
         command += [f"--{name.replace('_', '-')}", getattr(arguments, name)]
+    if arguments.keep:
+        command.append('--keep')
     with subprocess.Popen(command, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           start_new_session=True) as child:

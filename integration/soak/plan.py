@@ -25,6 +25,8 @@ GUEST_FAULTS = (CANCEL, STOP_CONT, RESET)
 DEST_FAULTS = (KILL, FREEZE)
 LINK_FAULTS = (CUT, HALF_CLOSE, SLOW, STALL)
 FAULTS = (NONE, *MONITOR_FAULTS, *GUEST_FAULTS, *DEST_FAULTS, *LINK_FAULTS)
+# a migration goes on after these
+HARMLESS = (NONE, *MONITOR_FAULTS, STOP_CONT, RESET, FREEZE, SLOW, STALL)
 WHILE_IT_RUNS = (*MONITOR_FAULTS, *GUEST_FAULTS, *DEST_FAULTS, *LINK_FAULTS)
 
 # What a guest can survive, by phase. Not drawn are: in the phase 'device', where
@@ -61,6 +63,10 @@ PARAMETERS: Dict[str, Dict[str, Any]] = {
 WITHOUT_MAPPED_RAM = ('7.2',)   # series whose release has no file migration
 NOT_TO_A_FILE = (phases.SETUP, phases.DEVICE, phases.POST_COPY)
 FILE_FAULTS = (NONE, *MONITOR_FAULTS, *GUEST_FAULTS)
+# The words of the workload compress well. A guest that is to be throttled, or
+# stopped, would converge, or the link look slow for a minute.
+COMPRESSED = (MULTIFD_ZLIB, MULTIFD_ZSTD)
+TO_COMPRESS = (phases.SETUP, phases.BULK, phases.PRE_SWITCHOVER, phases.DEVICE)
 # post-copy is what these would end in, or it has its own end
 WITHOUT_POST_COPY = (phases.STOP, phases.PRE_SWITCHOVER, phases.DEVICE)
 
@@ -162,7 +168,9 @@ def _draw_feature(rng: random.Random, series: str, target: str,
         if to_file and (series in WITHOUT_MAPPED_RAM or target in NOT_TO_A_FILE
                         or fault not in FILE_FAULTS):
             continue
-        if feature == POST_COPY and target in WITHOUT_POST_COPY:
+        if feature == POST_COPY and target in WITHOUT_POST_COPY \
+                or feature in COMPRESSED and target not in TO_COMPRESS \
+                or feature == XBZRLE and target == phases.THROTTLE:
             continue
         return feature
 
@@ -185,9 +193,14 @@ def _draw_changes(rng: random.Random, feature: str
                  for name in ('cpu-throttle-initial', *names))
 
 
-def _draw_vcpus(rng: random.Random, fault: str) -> int:
-    """To unplug one, there have to be two."""
+def _draw_vcpus(rng: random.Random, target: str, fault: str) -> int:
+    """
+    To unplug one, there have to be two. What is to be throttled has to get the
+    CPU that it wants, also where two migrations share two CPUs.
+    """
     vcpus = rng.choices(VCPUS, VCPU_WEIGHTS)[0]
+    if target == phases.THROTTLE:
+        vcpus = 1
     return max(2, vcpus) if fault == UNPLUG else vcpus
 
 
@@ -212,7 +225,7 @@ def draw_plan(seed: int, series: str) -> Plan:
     return Plan(
         seed, series, target, fault, round(rng.uniform(*FAULT_S), 2), feature,
         draft.kind, min(MEMORY_MAX_MIB, draft.ws_mib + spare), draft.ws_mib,
-        draft.rate, draft.cpu_pct, draft.pattern, _draw_vcpus(rng, fault),
+        draft.rate, draft.cpu_pct, draft.pattern, _draw_vcpus(rng, target, fault),
         rng.random() < 0.3, draft.link_mbps, relay_limits,
         rng.random() < 0.2,
         target in (phases.PRE_SWITCHOVER, phases.DEVICE)

@@ -22,11 +22,14 @@ BULK_S = (1.2, 2.6)
 SLOWABLE_BULK_S = (2.5, 3.5)    # of which windows of more than a second are made
 LET_GO_BULK_S = (1.0, 1.6)      # the ceiling is held for as long
 CALM_PART = (0.1, 0.3)          # of what the link carries
-SLOWABLE_TIMES = (2.0, 3.5)     # what the link carries
+SLOWABLE_TIMES = (3.0, 5.0)     # what the link carries, on a host that is busy, too
 SLOWABLE_CPU_PCT = (60, 85)     # what that costs: a throttle bites at once
 LOW_CEILING_PCT = (25, 60)      # the busy guest saturates its set at that
 HIGH_CEILING_PCT = 99
-WATCHED_S = (5, 8)              # a deadline, until which a guest is left alone
+# A deadline that is further away than the bulk pass, one more, one at the ceiling
+# and a stop: until it comes near a guest is left alone.
+WATCHED_BULK_S = (0.8, 1.2)
+WATCHED_S = (7, 9)
 TINY_STOP_MS = (1, 50)          # no stop of a busy guest is that short
 DOWNTIME_LIMIT_MS = (30, 150)
 NO_BOUND = 0                    # cpu-throttle-fallback-downtime
@@ -92,7 +95,7 @@ def _any(rng: random.Random) -> Draft:
 
 
 def _watch(rng: random.Random) -> Draft:
-    draft = _draft(rng, BUSY)
+    draft = _draft(rng, BUSY, WATCHED_BULK_S)
     draft.parameters = {'cpu-throttle-deadline': rng.randint(*WATCHED_S),
                         'cpu-throttle-fallback': 'stop-and-copy',
                         'max-cpu-throttle': HIGH_CEILING_PCT,

@@ -78,10 +78,12 @@ class Relay:
 
     def accept(self) -> None:
         """Let connections in."""
+        self._listener.listen(BACKLOG)
         if self._filler:
+            first, _ = self._listener.accept()
+            first.close()
             self._filler.close()
             self._filler = None
-        self._listener.listen(BACKLOG)
         self._accepting.set()
 
     def stall(self, seconds: float) -> None:

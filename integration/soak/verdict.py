@@ -11,9 +11,9 @@ from .machines import BUSY_SHARE
 LOST, DOUBLED, MISPLACED = 'lost', 'doubled', 'misplaced'
 CORRUPT, THROTTLED, HUNG = 'corrupt', 'throttled', 'hung'
 CRASHED, ANSWERED, SEQUEL = 'crashed', 'wrong answer', 'sequel failed'
-BROKEN = 'broken soak'
+FAILED, BROKEN = 'failed for nothing', 'broken soak'
 KINDS = (LOST, DOUBLED, MISPLACED, CORRUPT, THROTTLED, HUNG, CRASHED, ANSWERED,
-         SEQUEL, BROKEN)
+         SEQUEL, FAILED, BROKEN)
 
 RUNNING = 'running'
 
@@ -25,6 +25,7 @@ class Seen:
     error: str = ''                         # and what it says why
     source_state: Optional[str] = None      # run states; None: it is gone
     dest_state: Optional[str] = None
+    harmless: bool = False                  # nothing it has to fail of
     operator_stopped: bool = False          # and continued the guest
     reports: bool = False                   # the guest that runs says so
     memory: Optional[str] = None            # what its check says; None: nothing
@@ -91,6 +92,8 @@ def judge(seen: Seen) -> List[Problem]:
     problems += [Problem(CRASHED, text) for text in seen.crashes]
     problems += [Problem(ANSWERED, text) for text in seen.answers]
     problems += [Problem(BROKEN, text) for text in seen.broken]
+    if seen.harmless and seen.outcome == 'failed':
+        problems.append(Problem(FAILED, seen.error or 'no reason given'))
     if not problems or seen.source_state or seen.dest_state:
         where = _whereabouts(seen)
         problems += where

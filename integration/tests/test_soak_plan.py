@@ -11,6 +11,7 @@ import unittest
 from typing import Any, Dict, List
 
 from soak import faults, phases, plan as plans, recipes
+from soak.fixed import FIXED_SEEDS
 from soak.plan import Plan, draw_plan
 
 DRAWS = 2000
@@ -51,6 +52,18 @@ class DrawTest(unittest.TestCase):
             lacks = {plans.MAPPED_RAM} \
                 if series in plans.WITHOUT_MAPPED_RAM else set[str]()
             self.assertEqual(drawn, set(plans.FEATURES) - lacks)
+
+    def test_fixed_seeds(self) -> None:
+        """Those of the tests strike each phase, and with each fault."""
+        for series in SERIES:
+            fixed = [draw_plan(seed, series) for seed in FIXED_SEEDS]
+            self.assertEqual({plan.fault for plan in fixed},
+                             set(plans.FAULTS))
+            self.assertEqual({plan.target for plan in fixed
+                              if plan.fault != plans.NONE},
+                             set(phases.PHASES))
+            self.assertEqual({plan.feature for plan in fixed},
+                             {plan.feature for plan in draw_many(series)})
 
     def test_every_phase_and_fault_is_known(self) -> None:
         """Nothing is drawn that nobody does."""

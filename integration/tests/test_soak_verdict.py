@@ -143,6 +143,14 @@ class ReportTest(unittest.TestCase):
         self.assertEqual(report.count_problems(entries)[verdict.DOUBLED], 1)
         self.assertIn('1 doubled', report.totals(entries))
 
+    def test_reached(self) -> None:
+        """A soak that strikes nothing is no success."""
+        few = [self.missed] * 5 + [self.good] * 5
+        self.assertEqual(report.reached(few), (5, 10))
+        self.assertTrue(report.reached_line(1, few).startswith('not ok 1'))
+        most = [self.missed] * 4 + [self.good] * 6
+        self.assertTrue(report.reached_line(1, most).startswith('ok 1'))
+
     def test_table(self) -> None:
         """A row for each fault, and what was not drawn."""
         lines = report.table([self.good, self.bad])

@@ -97,7 +97,7 @@ def judge(seen: Seen) -> List[Problem]:
     if not problems or seen.source_state or seen.dest_state:
         where = _whereabouts(seen)
         problems += where
-        if not any(problem.kind == LOST for problem in where) \
+        if not any(problem.kind in (LOST, DOUBLED) for problem in where) \
                 and not seen.hangs and not seen.broken:
             problems += _condition(seen)
     if seen.sequel:

@@ -51,6 +51,9 @@ class JudgeTest(unittest.TestCase):
             self.assertEqual(kinds(replace(
                 GOOD, outcome=outcome, source_state='running')),
                 [verdict.DOUBLED])
+        # none of the two was looked at, then
+        self.assertEqual(kinds(Seen(outcome='failed', source_state='running',
+                                    dest_state='running')), [verdict.DOUBLED])
 
     def test_lost(self) -> None:
         """None runs, or the one that does is silent."""

@@ -197,34 +197,44 @@ class Drive:
     # ---- the strike ----
 
     def _strike(self, stage: Stage) -> None:
+        """
+        As long after the phase has begun as was drawn. If another one has come
+        by then, it is that one that is struck, and counted.
+        """
         plan = self._plan
         if plan.fault == plans.NONE:
             return
+        due: Optional[float] = None
         end = time.monotonic() + REACH_S
         while time.monotonic() < end:
             info = stage.source.qmp('query-migrate')
             if info.get('status') in phases.END_STATES:
                 return
             phase = phases.phase_of(info, stage.source.run_state)
-            if phase == plan.target and self._may_strike(stage):
+            now = time.monotonic()
+            if due is None and phase == plan.target:
+                due = now + plan.delay_s
+            if phase and due is not None and now >= due \
+                    and self._may_strike(stage, phase):
                 self.result.struck = phase
                 STRIKES[plan.fault](stage)
                 return
-            if phase == phases.PRE_SWITCHOVER:
+            if phase == phases.PRE_SWITCHOVER != plan.target:
                 # the destination's last word is what the source waits for
                 stage.relay.hold_reverse(plan.target == phases.DEVICE)
                 self._go_on(stage)
             else:
                 time.sleep(POLL_S)
 
-    def _may_strike(self, stage: Stage) -> bool:
+    def _may_strike(self, stage: Stage, phase: str) -> bool:
         """
-        Not before the destination has what it needs to run: until then the
-        guest does not survive a lost link, see docs/upstream-findings.md.
+        Whether the guest can survive it. In post-copy it does not survive a
+        lost link until the destination has what it needs to run, see
+        docs/upstream-findings.md.
         """
-        return self._plan.target != phases.POST_COPY \
-            or self._plan.fault != plans.CUT \
-            or stage.dest.run_state() == RUNNING
+        return self._plan.fault in plans.STRIKES[phase] and (
+            phase != phases.POST_COPY or self._plan.fault != plans.CUT
+            or stage.dest.run_state() == RUNNING)
 
     @staticmethod
     def _go_on(stage: Stage) -> None:

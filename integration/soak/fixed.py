@@ -5,5 +5,5 @@
 
 # Three for each phase; each fault and each feature is among them, which a test
 # of the drawing holds them to. Another drawing wants other seeds.
-FIXED_SEEDS = (2473, 6, 28, 12, 21, 48, 65, 3, 31, 52, 10, 18, 25, 49, 84, 111,
-               150, 2, 9, 30, 1, 4, 11, 14, 16, 19, 33, 56, 88, 109)
+FIXED_SEEDS = (184, 6, 47, 11, 32, 86, 4, 20, 24, 29, 2, 7, 13, 34, 74, 108,
+               117, 9, 14, 25, 1, 3, 10, 12, 16, 19, 23, 28, 35, 41)

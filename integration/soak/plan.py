@@ -72,6 +72,9 @@ TO_COMPRESS = (phases.SETUP, phases.BULK, phases.PRE_SWITCHOVER, phases.DEVICE)
 WITHOUT_POST_COPY = (phases.STOP, phases.PRE_SWITCHOVER, phases.DEVICE)
 
 NO_FAULT_PART = 0.05
+MONITOR_WEIGHT, OTHER_WEIGHT = 1, 2     # what is refused breaks less
+AT_ONCE_PART = 0.5
+DELAY_S = (0.0, 0.8)            # else it strikes so long after the phase began
 FAULT_S = (0.5, 4.5)            # a stop ends by itself after 3 s without progress
 FLOOD_S = 1.0
 VCPUS, VCPU_WEIGHTS = (1, 2, 3, 4), (5, 3, 1, 1)
@@ -112,6 +115,7 @@ class Plan:
     ends: str
     parameters: Dict[str, Any] = field(default_factory=dict)
     changes: Tuple[Tuple[str, Any], ...] = ()
+    delay_s: float = 0.0            # from the first sight of the phase
 
     def to_json(self) -> Dict[str, Any]:
         """All of it."""
@@ -148,8 +152,9 @@ class Plan:
             f'{self.append}.',
             f'{self.link_mbps} MB/s, by {limit}. Capabilities: '
             f'{", ".join(("auto-converge", *self.capabilities))}.',
-            f'In the phase {self.target}: {self.fault}, for '
-            f'{self.fault_s:.1f} s where it lasts. It ends {self.ends}.',
+            f'{self.delay_s:g} s after {self.target} has been seen: '
+            f'{self.fault}, for {self.fault_s:.1f} s where it lasts. '
+            f'It ends {self.ends}.',
             'Parameters: ' + ', '.join(f'{name}={value}' for name, value
                                        in self.parameters.items()) + '.']
         if self.changes:
@@ -205,12 +210,25 @@ def _draw_vcpus(rng: random.Random, target: str, fault: str) -> int:
     return max(2, vcpus) if fault == UNPLUG else vcpus
 
 
+def _draw_fault(rng: random.Random, target: str) -> str:
+    if rng.random() < NO_FAULT_PART:
+        return NONE
+    weights = [MONITOR_WEIGHT if fault in MONITOR_FAULTS else OTHER_WEIGHT
+               for fault in STRIKES[target]]
+    return rng.choices(STRIKES[target], weights)[0]
+
+
+def _draw_delay(rng: random.Random) -> float:
+    if rng.random() < AT_ONCE_PART:
+        return 0.0
+    return round(rng.uniform(*DELAY_S), 3)
+
+
 def draw_plan(seed: int, series: str) -> Plan:
     """The same seed, the same plan."""
     rng = random.Random(seed)
     target = rng.choice(phases.PHASES)
-    fault = NONE if rng.random() < NO_FAULT_PART \
-        else rng.choice(STRIKES[target])
+    fault = _draw_fault(rng, target)
     feature = _draw_feature(rng, series, target, fault)
     draft = draw_draft(rng, target)
     parameters = {**draft.parameters, **PARAMETERS.get(feature, {})}
@@ -232,7 +250,7 @@ def draw_plan(seed: int, series: str) -> Plan:
         target in (phases.PRE_SWITCHOVER, phases.DEVICE)
         or rng.random() < 0.1,
         target == phases.DEVICE, draft.ends, parameters,
-        _draw_changes(rng, feature))
+        _draw_changes(rng, feature), _draw_delay(rng))
 
 
 def ends_by_itself(plan: Plan) -> bool:

@@ -129,6 +129,13 @@ class ValidTest(unittest.TestCase):
             if plan.fault == plans.UNPLUG:
                 self.assertGreater(plan.vcpus, 1)
 
+    def test_delay(self) -> None:
+        """Some strike at once, some later, none after the phase's time."""
+        delays = {plan.delay_s for plan in self.plans}
+        self.assertIn(0.0, delays)
+        self.assertGreater(len(delays), 2)
+        self.assertLessEqual(max(delays), plans.DELAY_S[1])
+
     def test_endless(self) -> None:
         """Where no stop is allowed, somebody helps it to an end."""
         for plan in self.plans:

@@ -12,6 +12,7 @@ Random migrations with faults. Prints TAP, a table, totals.
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +30,9 @@ from .plan import draw_plan
 
 REACHED_LEAST = 20              # fewer do not tell how many meet their phase
 ONE_MAX_S = 600                 # whatever is bounded in it takes less
+# a soak that is ended takes its migrations with it, which clean up
+GUARD = ('setpriv', '--pdeathsig', 'TERM', '--') \
+    if shutil.which('setpriv') else ()
 SEEDS = 10 ** 6                 # of a seed that the time chose
 
 
@@ -69,7 +73,7 @@ def run_one(arguments: argparse.Namespace) -> int:
 def _run_child(arguments: argparse.Namespace, seed: int) -> Dict[str, Any]:
     """The same in a process of its own; it takes its QEMUs with it."""
     plan = draw_plan(seed, arguments.series)
-    command = [sys.executable, '-m', 'soak', '--one', str(seed)]
+    command = [*GUARD, sys.executable, '-m', 'soak', '--one', str(seed)]
     for name in ('qemu', 'guest', 'qemu_python', 'series', 'out'):
         command += [f"--{name.replace('_', '-')}", getattr(arguments, name)]
     if arguments.keep:
@@ -103,6 +107,31 @@ def _seeds(arguments: argparse.Namespace) -> List[int]:
     return list(range(first, first + arguments.count))
 
 
+def _write_json(arguments: argparse.Namespace,
+                entries: List[Dict[str, Any]]) -> None:
+    os.makedirs(arguments.out, exist_ok=True)
+    with open(os.path.join(arguments.out, 'soak.json'), 'w',
+              encoding='utf-8') as out:
+        json.dump({'series': arguments.series, 'migrations': entries,
+                   'strikes': report.count_strikes(entries),
+                   'problems': report.count_problems(entries)}, out, indent=1)
+
+
+def _tell_sums(entries: List[Dict[str, Any]]) -> int:
+    """The plan of TAP, table and totals; the exit status."""
+    cases = len(entries)
+    good = cases > 0 and not any(entry['problems'] for entry in entries)
+    if cases >= REACHED_LEAST:
+        cases += 1
+        last = report.reached_line(cases, entries)
+        print(last)
+        good = good and last.startswith('ok')
+    print(f'1..{cases}')
+    for line in [*report.table(entries), report.totals(entries)]:
+        print(f'# {line}')
+    return 0 if good else 1
+
+
 def run_many(arguments: argparse.Namespace) -> int:
     """Several at once; they are told in the order of the seeds."""
     seeds = _seeds(arguments)
@@ -123,21 +152,8 @@ def run_many(arguments: argparse.Namespace) -> int:
             if entry is not None:
                 entries.append(entry)
                 print(report.tap_line(len(entries), entry), flush=True)
-    bad = not entries or any(entry['problems'] for entry in entries)
-    if len(entries) >= REACHED_LEAST:
-        last = report.reached_line(len(entries) + 1, entries)
-        print(last)
-        bad = bad or last.startswith('not ok')
-    print(f'1..{len(entries) + (len(entries) >= REACHED_LEAST)}')
-    for line in [*report.table(entries), report.totals(entries)]:
-        print(f'# {line}')
-    os.makedirs(arguments.out, exist_ok=True)
-    with open(os.path.join(arguments.out, 'soak.json'), 'w',
-              encoding='utf-8') as out:
-        json.dump({'series': arguments.series, 'migrations': entries,
-                   'strikes': report.count_strikes(entries),
-                   'problems': report.count_problems(entries)}, out, indent=1)
-    return int(bad)
+    _write_json(arguments, entries)
+    return _tell_sums(entries)
 
 
 def main() -> int:

@@ -2,10 +2,11 @@
 #
 # Copyright (c) 2026 the auto-converge authors
 """
-Random migrations with faults, to find out whether a guest can be lost, doubled,
-corrupted, stuck, or left throttled.
+Random migrations with faults, to find out whether a guest can be lost,
+doubled, corrupted, stuck, or left throttled.
 
     plan      what one migration does, drawn from one integer
+    fixed     the seeds of the tests
     recipes   the guests, links and parameters that reach a phase
     phases    which phase a migration is in, as query-migrate says it
     relay     the link: it can be slowed, stalled, half closed and cut

@@ -58,7 +58,8 @@ class Result:
 
 def machine_config(plan: Plan, programs: Programs) -> MachineConfig:
     """The same at all ends."""
-    extra = ['-accel', f'tcg,thread={"single" if plan.single_thread else "multi"}',
+    thread = 'single' if plan.single_thread else 'multi'
+    extra = ['-accel', f'tcg,thread={thread}',
              '-smp', f'1,sockets={VCPUS_MAX},cores=1,threads=1,'
              f'maxcpus={VCPUS_MAX}']
     for index in range(1, plan.vcpus):

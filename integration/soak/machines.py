@@ -87,7 +87,7 @@ class RecordedMachine(Machine):
         except Hang:
             self._note('<', 'no answer')
             raise
-        except Exception as exc:        # of QEMU's package, and as many as OSes
+        except Exception as exc:        # of QEMU's package: it has many
             self._note('<', {'gone': repr(exc)})
             raise Crash(f"{self.name}, '{command}': {exc!r}") from exc
         self._note('<', reply)

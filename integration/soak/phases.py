@@ -31,8 +31,8 @@ def phase_of(info: Mapping[str, Any], run_state: Callable[[], str]
              ) -> Optional[str]:
     """
     The phase in a reply to query-migrate; run_state asks query-status, which
-    tells a stop from a fallback that has only been decided. None: it is between
-    two phases, or over.
+    tells a stop from a fallback that has only been decided. None: it is
+    between two phases, or over.
     """
     status = info.get('status')
     if status in _BY_STATUS:

@@ -19,15 +19,15 @@ from . import phases
 # enough for a few hundred migrations an hour.
 LINK_MBPS = (14, 24)            # 10^6 bytes/s; a relay in Python carries it
 BULK_S = (1.2, 2.6)
-SLOWABLE_BULK_S = (2.5, 3.5)    # of which windows of more than a second are made
+SLOWABLE_BULK_S = (2.5, 3.5)    # so that windows are longer than a second
 LET_GO_BULK_S = (1.0, 1.6)      # the ceiling is held for as long
 CALM_PART = (0.1, 0.3)          # of what the link carries
-SLOWABLE_TIMES = (3.0, 5.0)     # what the link carries, on a host that is busy, too
+SLOWABLE_TIMES = (3.0, 5.0)     # what the link carries; less on a busy host
 SLOWABLE_CPU_PCT = (60, 85)     # what that costs: a throttle bites at once
 LOW_CEILING_PCT = (25, 60)      # the busy guest saturates its set at that
 HIGH_CEILING_PCT = 99
-# A deadline that is further away than the bulk pass, one more, one at the ceiling
-# and a stop: until it comes near a guest is left alone.
+# A deadline that is further away than the bulk pass, one more, one at the
+# ceiling and a stop: until it comes near a guest is left alone.
 WATCHED_BULK_S = (0.8, 1.2)
 WATCHED_S = (7, 9)
 TINY_STOP_MS = (1, 50)          # no stop of a busy guest is that short

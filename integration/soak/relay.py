@@ -34,7 +34,7 @@ class _Pipe:
 
 
 class Relay:
-    """Listens where the source connects to, and connects to the destination."""
+    """Listens where the source connects to; connects to the destination."""
 
     def __init__(self, listen_path: str, dest_path: str,
                  rate_bps: Optional[float]):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Copyright (c) 2026 the auto-converge authors
-"""What is wrong with what was seen of a migration: nothing here asks a QEMU."""
+"""What is wrong with what was seen of a migration; asks no QEMU."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, List, Optional
@@ -28,7 +28,7 @@ class Seen:
     harmless: bool = False                  # nothing it has to fail of
     operator_stopped: bool = False          # and continued the guest
     reports: bool = False                   # the guest that runs says so
-    memory: Optional[str] = None            # what its check says; None: nothing
+    memory: Optional[str] = None            # what its check says, if any
     memory_good: bool = False
     throttle_pct: float = 0.0               # of query-migrate
     share_before: float = 1.0               # of the time that a busy vCPU gets

@@ -4,7 +4,8 @@
 """
 What is refused, and what is noted when it is not, on a QEMU made up here.
 
-    PYTHONPATH=bench:integration python3 -m unittest discover -s integration/tests
+    PYTHONPATH=integration:bench \\
+        python3 -m unittest discover -s integration/tests
 """
 
 import unittest

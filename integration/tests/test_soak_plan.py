@@ -4,7 +4,8 @@
 """
 What the soak draws, and how it knows a phase.
 
-    PYTHONPATH=bench:integration python3 -m unittest discover -s integration/tests
+    PYTHONPATH=integration:bench \\
+        python3 -m unittest discover -s integration/tests
 """
 
 import unittest

@@ -4,7 +4,8 @@
 """
 What the soak calls wrong, on observations made up here; its link; its report.
 
-    PYTHONPATH=bench:integration python3 -m unittest discover -s integration/tests
+    PYTHONPATH=integration:bench \\
+        python3 -m unittest discover -s integration/tests
 """
 
 import os

@@ -105,6 +105,7 @@ class RecordedMachine(Machine):
         """Events since the last call, noted down."""
         try:
             events = self.events()
+        # pylint: disable-next=broad-exception-caught
         except Exception as exc:        # the connection is gone, and they
             self._note('!', repr(exc))
             return []

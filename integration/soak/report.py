@@ -30,11 +30,11 @@ def broken(plan: plans.Plan, why: str, kind: str) -> Dict[str, Any]:
 
 def tap_line(number: int, entry: Dict[str, Any]) -> str:
     """ok or not ok, and why."""
-    reached = '' if entry['struck'] \
+    missed = '' if entry['struck'] \
         or entry['plan']['fault'] == plans.NONE else ' (not reached)'
     mark = 'not ok' if entry['problems'] else 'ok'
     lines = [f"{mark} {number} - seed {entry['seed']}: {entry['name']}: "
-             f"{entry['seen']['outcome']}{reached}"]
+             f"{entry['seen']['outcome']}{missed}"]
     lines += [f"# {problem['kind']}: {' '.join(problem['text'].split())}"
               for problem in entry['problems']]
     return '\n'.join(lines)

@@ -13,6 +13,7 @@ from .migrate import Run
 __all__ = ['COLOURS', 'check_gnuplot', 'plot', 'quote', 'run_gnuplot', 'stops']
 
 COLOURS = ('#c0392b', '#1f6fb4', '#2e8b57', '#8e44ad')  # stock, patched, ...
+WIDTHS = (5, 2, 2, 2)               # the first is seen where others lie on it
 PANEL_HEIGHT = 270                  # pixels; two panels for each guest
 
 
@@ -32,9 +33,9 @@ def _panel(title: str, y_label: str, column: int, y_range: str,
     lines = [f'set title {quote(title)}', f'set ylabel {quote(y_label)}',
              f'set yrange {y_range}']
     style = 'steps' if column == 3 else 'lines'
-    parts = [f'{quote(path)} using 1:{column} with {style} lw 2 '
+    parts = [f'{quote(path)} using 1:{column} with {style} lw {width} '
              f"lc rgb '{colour}' title {quote(name)}"
-             for (name, path), colour in zip(curves, COLOURS)]
+             for (name, path), colour, width in zip(curves, COLOURS, WIDTHS)]
     return lines + ['plot ' + ', '.join(parts)]
 
 
@@ -61,7 +62,7 @@ def plot(path: str,
     base = os.path.splitext(path)[0]
     script = [f'set multiplot layout {2 * len(guests)},1',
               'set grid', "set xlabel 'time (s)'", 'set lmargin 10',
-              'set rmargin 3', 'set key tmargin right horizontal']
+              'set rmargin 3', 'set key bmargin right horizontal']
     for number, (title, runs) in enumerate(guests):
         curves = []
         for index, (name, run) in enumerate(runs):

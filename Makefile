@@ -29,7 +29,7 @@ help:
 	@echo 'make build     stock and patched QEMU; make where-qemu prints the path'
 	@echo 'make series    export the series as mail for git am: build/series-$(SERIES)/'
 	@echo
-	@echo 'make bench-actuator   what a commanded throttle does to vCPUs; takes gdb'
+	@echo 'make bench-throttle   what a commanded throttle does to vCPUs; takes gdb'
 	@echo 'make bench-lock       how often vCPUs take the big lock for it; OPTIONS=...'
 	@echo 'make bench-guest      what it leaves of the work of a Linux guest with redis'
 	@echo 'make soak      random migrations with faults; N=$(N) SEED=... MINUTES=...'
@@ -115,12 +115,12 @@ demo: build guest
 	    --patched $$($S/build where) --guest $(GUEST)/workload.elf \
 	    --qemu-python $(TREE)/python --out $(BUILD)/demo-$(SERIES)
 
-.PHONY: bench-actuator
-bench-actuator: export WANT := gdb
-bench-actuator: build guest
-	@PYTHONPATH=bench python3 -m actuator --stock $(STOCK) --patched $$($S/build where) \
+.PHONY: bench-throttle
+bench-throttle: export WANT := gdb
+bench-throttle: build guest
+	@PYTHONPATH=bench python3 -m throttle --stock $(STOCK) --patched $$($S/build where) \
 	    --guest $(GUEST)/workload.elf --qemu-python $(TREE)/python \
-	    --out $(BUILD)/actuator-$(SERIES)
+	    --out $(BUILD)/throttle-$(SERIES)
 
 .PHONY: bench-lock
 bench-lock: apply
@@ -162,7 +162,7 @@ where-replay:
 # What was made from the sources goes; downloads and trees with your commits stay.
 clean:
 	rm -rf $(BUILD)/standalone* $(BUILD)/fuzz* $(BUILD)/guest $(BUILD)/log $(BUILD)/series-* \
-	    $(BUILD)/demo-* $(BUILD)/actuator-* $(BUILD)/bench-guest-* $(BUILD)/soak-* \
+	    $(BUILD)/demo-* $(BUILD)/throttle-* $(BUILD)/bench-guest-* $(BUILD)/soak-* \
 	    $(addprefix $(BUILD)/linux-guest/,made root initrd.img) $(BUILD)/*/obj $(BUILD)/*/obj-* \
 	    $(BUILD)/*/bin $(BUILD)/*/built $(BUILD)/ccache
 

@@ -20,7 +20,7 @@ from typing import Any, Dict, List, Optional
 from migbench.errors import BenchError
 from migbench.machine import Machine, MachineConfig, use_qemu_python
 from migbench.migrate import deadline
-from migbench.samples import throttle_pct
+from migbench.migrate_info import throttle_pct
 
 MACHINE_TYPE = 'pc-q35-7.2'     # the newest that every release here knows
 MEMORY_MIB = 192

@@ -171,7 +171,7 @@ class Watched:
                 and '-qmp unix:PATH' in taken.stderr,
                 f'a monitor that is taken: {taken.stderr}')
 
-    def figures(self) -> None:
+    def metrics(self) -> None:
         """the samples tell the throttle, the memory and the end"""
         require(bool(self._told), 'there is no sample')
         throttles = [one.get('throttle_pct', 0) for one in self._told]
@@ -234,7 +234,7 @@ class Watched:
     def cases(self) -> Sequence[Case]:
         """In this order; each builds on those before."""
         return [(case.__doc__ or '', case) for case in
-                (self.before, self.migrate, self.figures, self.lines,
+                (self.before, self.migrate, self.metrics, self.lines,
                  self.playback, self.arrived, self.vanished)]
 
 

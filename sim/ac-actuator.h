@@ -11,7 +11,7 @@
  * its longest sleep.  A migration has windows of 1 s and more, which are many
  * slices.
  *
- * bench/actuator measures the same of a real QEMU.
+ * bench/throttle measures the same of a real QEMU.
  */
 
 #ifndef AC_ACTUATOR_H

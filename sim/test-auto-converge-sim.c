@@ -34,7 +34,7 @@ static AutoConvergeConfig unbounded_config(void)
     return config;
 }
 
-/* As bench/actuator finds it: what is commanded, whatever the sleeps. */
+/* As bench/throttle finds it: what is commanded, whatever the sleeps. */
 static void test_actuator_exact(void)
 {
     static const unsigned permilles[] = {

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Tuple
 
 from migbench.display import Progress, table
-from migbench.figures import Figures, baseline_rate, figures
+from migbench.metrics import Metrics, baseline_rate, metrics
 from migbench.link import Link, make_link, namespaces_possible
-from migbench.lost import always_busy
+from migbench.throttle_loss import always_busy
 from migbench.machine import use_qemu_python
 from migbench.migrate import Migration, Plan, Run
 from migbench.plot import plot
@@ -136,7 +136,7 @@ def run_scenario(scenario: Scenario, arguments: argparse.Namespace,
 
 
 def to_json(scenario: Scenario, name: str, run: Run,
-            result: Figures) -> Dict[str, Any]:
+            result: Metrics) -> Dict[str, Any]:
     """Everything about a run, for programs."""
     return {
         'guest': scenario.name, 'qemu': name, 'append': scenario.append,
@@ -145,7 +145,7 @@ def to_json(scenario: Scenario, name: str, run: Run,
         'downtime_limit_ms': DOWNTIME_LIMIT_MS,
         'guest_ready': run.ready,
         'baseline_bps': baseline_rate(run) * PAGE_BYTES,
-        'figures': result.to_json(),
+        'metrics': result.to_json(),
         'passes': [{'time': e.time - run.start, 'number': e.number}
                    for e in run.events.passes],
         'samples': [{**s.to_json(), 'time': s.time - run.start}
@@ -157,7 +157,7 @@ def to_json(scenario: Scenario, name: str, run: Run,
     }
 
 
-def failures(columns: List[Tuple[str, str, Figures]],
+def failures(columns: List[Tuple[str, str, Metrics]],
              runs: List[Run]) -> List[str]:
     """What must not be: in words."""
     result = []
@@ -173,7 +173,7 @@ def failures(columns: List[Tuple[str, str, Figures]],
     return result
 
 
-def summary(columns: List[Tuple[str, str, Figures]]) -> str:
+def summary(columns: List[Tuple[str, str, Metrics]]) -> str:
     """Stock against patched in a sentence for each guest."""
     lines = []
     for (guest, _, stock), (_, _, patched) in zip(columns[::2], columns[1::2]):
@@ -188,7 +188,7 @@ def summary(columns: List[Tuple[str, str, Figures]]) -> str:
     return '\n'.join([*lines, *accounts(columns)])
 
 
-def accounts(columns: List[Tuple[str, str, Figures]]) -> List[str]:
+def accounts(columns: List[Tuple[str, str, Metrics]]) -> List[str]:
     """QEMU's account of the throttle beside the guest's own."""
     lines = []
     for guest, name, shown in columns:
@@ -209,7 +209,7 @@ def demonstrate(arguments: argparse.Namespace) -> int:
               if s.name in (arguments.only or [])
               or not (arguments.only or s.calm)]
     drawn: List[Tuple[str, List[Tuple[str, Run]]]] = []
-    columns: List[Tuple[str, str, Figures]] = []
+    columns: List[Tuple[str, str, Metrics]] = []
     results: List[Dict[str, Any]] = []
     runs: List[Run] = []
     print(f'QEMU {arguments.series}: stock against patched')
@@ -217,7 +217,7 @@ def demonstrate(arguments: argparse.Namespace) -> int:
         pair = run_scenario(scenario, arguments, real_link)
         drawn.append((f'{scenario.name} ({scenario.link_mbps} MB/s)', pair))
         for name, run in pair:
-            shown = figures(run)
+            shown = metrics(run)
             columns.append((scenario.name, name, shown))
             results.append(to_json(scenario, name, run, shown))
             runs.append(run)

@@ -19,14 +19,14 @@ from typing import Any, Iterator, List, Tuple
 from . import kept, migration
 from .charts import plot_kept, plot_migrations
 from .linux import SHARED_MEMORY, GuestConfig, SavedGuests
-from migbench.debugger import find_actuator
+from migbench.debugger import find_throttle
 from migbench.display import Progress
 from migbench.errors import BenchError
 from migbench.link import make_link, namespaces_possible
 from migbench.machine import use_qemu_python
 from migbench.migrate import Plan
 from migbench.plot import check_gnuplot
-from migbench.points import format_table, tsv
+from migbench.tables import format_table, tsv
 from migbench.program import run_program
 
 THROTTLES = '50,80,90,95,99'
@@ -176,7 +176,7 @@ def measure_kept(arguments: argparse.Namespace) -> None:
     The work that is left under commanded throttles. What was measured until it
     breaks off is told as well.
     """
-    subjects = [kept.Subject(name, binary, find_actuator(binary))
+    subjects = [kept.Subject(name, binary, find_throttle(binary))
                 for name, binary in arguments.qemu]
     guests = [guest_config(arguments, load, vcpus)
               for load, vcpus in arguments.guests]
@@ -218,12 +218,12 @@ def migrate_guest(arguments: argparse.Namespace, vcpus: int,
 def report_migrations(arguments: argparse.Namespace,
                       served: List[migration.Served]) -> None:
     """Table, plot, and all of it for programs."""
-    figures = migration.all_figures(served)
-    print(f'\n{format_table(migration.rows(figures))}\n\n{migration.LEGEND}\n')
+    metrics = migration.all_metrics(served)
+    print(f'\n{format_table(migration.rows(metrics))}\n\n{migration.LEGEND}\n')
     base = os.path.join(arguments.out, 'migrations')
-    write_table(base, figures)
+    write_table(base, metrics)
     write_json(f'{base}.json',
-               [migration.to_json(*pair) for pair in zip(served, figures)])
+               [migration.to_json(*pair) for pair in zip(served, metrics)])
     plot_migrations(f'{base}.{arguments.plot_format}', served)
     print(f'written: {base}.tsv, .json, .{arguments.plot_format}')
 

@@ -7,7 +7,7 @@ import os
 from typing import Dict, List, Sequence, Tuple
 
 from migbench.plot import COLOURS, quote, run_gnuplot, stops
-from migbench.points import run_share
+from migbench.tables import run_share
 
 from .kept import KeptPoint
 from .migration import Served
@@ -47,7 +47,7 @@ def _kept_curves(base: str, number: int,
 
 def plot_kept(path: str, points: Sequence[KeptPoint]) -> None:
     """
-    Both axes logarithmic, so that an actuator which costs nothing is a
+    Both axes logarithmic, so that an throttle which costs nothing is a
     straight line. The data stay beside it, to be drawn again.
     """
     base = os.path.splitext(path)[0]

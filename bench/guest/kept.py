@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from statistics import mean, median
 from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
-from migbench.debugger import Actuator, set_throttle
+from migbench.debugger import Throttle, set_throttle
 from migbench.errors import BenchError
-from migbench.points import run_share
-from migbench.watch import NS, read_schedstats
+from migbench.tables import run_share
+from migbench.vcpu_monitor import NS, read_schedstats
 
 from .linux import GuestConfig, LinuxGuest, SavedGuests
 from .shared import latency_between, quantile_s
@@ -34,7 +34,7 @@ class Subject:
     """A QEMU to measure."""
     name: str
     binary: str
-    actuator: Actuator
+    throttle: Throttle
 
 
 @dataclass
@@ -113,7 +113,7 @@ def measure(subject: Subject, config: GuestConfig, state: str,
     a vCPU for good when a throttle ends.
     """
     def throttle(pct: float) -> None:
-        set_throttle(guest.machine, subject.binary, subject.actuator, pct)
+        set_throttle(guest.machine, subject.binary, subject.throttle, pct)
 
     with LinuxGuest(subject.binary, config, directory, subject.name,
                     incoming=True) as guest:
@@ -145,7 +145,7 @@ def measure_all(subjects: Sequence[Subject], guests: Sequence[GuestConfig],
             for guest, pct in points:
                 state = states.path(guest)
                 for subject in order:
-                    if subject.actuator.knows(pct):
+                    if subject.throttle.knows(pct):
                         kept = measure(subject, guest, state, pct, least_s,
                                        directory)
                         tell(kept, run)

@@ -14,7 +14,7 @@ from typing import Deque, Optional, Sequence
 from migbench.errors import BenchError
 from migbench.link import UNLIMITED_BPS
 from migbench.machine import Machine, MachineConfig
-from migbench.serial import SerialPort
+from migbench.console import SerialPort
 
 from .shared import PAGE_AT, SHARED_BYTES, SharedPages
 

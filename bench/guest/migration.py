@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from migbench import figures as migfigures
+from migbench import metrics as migmetrics
 from migbench.errors import BenchError
 from migbench.machine import Machine
 from migbench.migrate import RUN_GRACE_S, Migration, Plan, Run, deadline
-from migbench.samples import Sample
+from migbench.migrate_info import Sample
 
 from .linux import GuestConfig, LinuxGuest
 from .shared import quantile_s, slower_than
@@ -91,7 +91,7 @@ class Served:
 
 
 @dataclass
-class Figures:
+class Metrics:
     """What it comes to."""
     qemu: str
     vcpus: int
@@ -134,7 +134,7 @@ def free_rate(served: Sequence[Served]) -> float:
     return median(rates)
 
 
-def figures(served: Served, rate: float) -> Figures:
+def metrics(served: Served, rate: float) -> Metrics:
     """All of them; rate: of the undisturbed guest."""
     run = served.run
     free, during = whole(served.free()), whole(served.during())
@@ -142,11 +142,11 @@ def figures(served: Served, rate: float) -> Figures:
         raise BenchError(f'{served.qemu}: not watched for long enough')
     lost = rate * (during.end - during.start) - during.transactions
     completed = run.outcome == 'completed'
-    return Figures(
-        qemu=served.qemu, vcpus=served.vcpus, outcome=migfigures.outcome(run),
+    return Metrics(
+        qemu=served.qemu, vcpus=served.vcpus, outcome=migmetrics.outcome(run),
         total_s=_total_s(run),
         downtime_ms=run.final.get('downtime') if completed else None,
-        highest_throttle_pct=migfigures.highest_throttle_pct(run),
+        highest_throttle_pct=migmetrics.highest_throttle_pct(run),
         free_rate=rate, done=during.transactions, lost=lost,
         lost_s=lost / rate, late=slower_than(during.latency, LATE_S),
         free_median_ms=quantile_s(free.latency, 0.5) * 1000,
@@ -156,18 +156,18 @@ def figures(served: Served, rate: float) -> Figures:
         silence_ms=during.silence_s * 1000, waited=served.waited())
 
 
-def all_figures(served: Sequence[Served]) -> List[Figures]:
+def all_metrics(served: Sequence[Served]) -> List[Metrics]:
     """In the same order."""
     rates = {vcpus: free_rate([one for one in served if one.vcpus == vcpus])
              for vcpus in {one.vcpus for one in served}}
-    return [figures(one, rates[one.vcpus]) for one in served]
+    return [metrics(one, rates[one.vcpus]) for one in served]
 
 
 def _milliseconds(value: Optional[float]) -> str:
     return '-' if value is None else f'{value:.0f}'
 
 
-COLUMNS: List[Tuple[str, Callable[[Figures], str]]] = [
+COLUMNS: List[Tuple[str, Callable[[Metrics], str]]] = [
     ('vCPUs', lambda f: str(f.vcpus)),
     ('QEMU', lambda f: f.qemu),
     ('outcome', lambda f: f.outcome),
@@ -198,17 +198,17 @@ ms          latency, before -> from the start on, by the guest's clock, which
 waited      percent of the time for which vCPUs waited for the host'''
 
 
-def rows(measured: Sequence[Figures]) -> List[List[str]]:
+def rows(measured: Sequence[Metrics]) -> List[List[str]]:
     """For people: a row of names, and one for each migration."""
     return [[name for name, _ in COLUMNS]] + [
         [show(one) for _, show in COLUMNS] for one in measured]
 
 
-def to_json(served: Served, shown: Figures) -> Dict[str, Any]:
+def to_json(served: Served, shown: Metrics) -> Dict[str, Any]:
     """The time line and all else about one migration, for programs."""
     run = served.run
     return {
-        'figures': shown.to_json(),
+        'metrics': shown.to_json(),
         'intervals': [{'start': part.start - run.start,
                        'end': part.end - run.start,
                        'transactions': part.transactions,

@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from typing import List, Optional, Sequence
 
-from migbench.watch import realtime
+from migbench.vcpu_monitor import realtime
 
 from .shared import Counts, SharedPages, latency_between
 

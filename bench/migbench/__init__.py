@@ -4,14 +4,18 @@
 """
 Drive real migrations of the workload guest and measure them.
 
-    link      a link of a known rate between two network namespaces
-    serial    what the guest says and is told
-    machine   one QEMU with the workload guest in it
-    samples   what one look at query-migrate says
-    migrate   one migration from start to verified memory
-    figures   what a run comes to
-    display   progress, table
-    plot      both runs over time
+    link           a link of a known rate between two network namespaces
+    console        what the guest says and is told
+    machine        one QEMU with the workload guest in it
+    debugger       a throttle set from outside
+    migrate_info   what one look at query-migrate says
+    migrate        one migration from start to verified memory
+    vcpu_monitor   what the vCPUs execute, and their longest silence
+    throttle_loss  what a guest that is always busy lost
+    metrics        what a run comes to
+    display        progress, table
+    plot           both runs over time
+    tables         of the benchmark of the throttle
 
 Sizes are bytes and times are seconds of the wall clock (time.time()), unless a
 name ends otherwise. MB is 10^6 bytes, MiB is 2^20.

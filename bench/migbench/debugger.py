@@ -33,7 +33,7 @@ FAILURES = ('ptrace: .*', '.*[Nn]o such process.*', 'No symbol .*',
 
 
 @dataclass(frozen=True)
-class Actuator:
+class Throttle:
     """Functions of QEMU that drive the throttle, and the unit they take."""
     set_function: str
     get_function: str
@@ -71,8 +71,8 @@ def call_commands(function: str, argument: int = 0) -> List[str]:
             'set $rsp = $stack', 'set $rdi = $first']
 
 
-STOCK = Actuator('cpu_throttle_set', 'cpu_throttle_get_percentage', 1)
-FINE = Actuator('cpu_throttle_set_permille', 'cpu_throttle_get_permille', 10)
+STOCK = Throttle('cpu_throttle_set', 'cpu_throttle_get_percentage', 1)
+FINE = Throttle('cpu_throttle_set_permille', 'cpu_throttle_get_permille', 10)
 
 
 def failure_of(output: str) -> Optional[str]:
@@ -87,17 +87,17 @@ def value_of(output: str) -> Optional[int]:
     return int(values[-1]) if values else None
 
 
-def find_actuator(binary: str) -> Actuator:
+def find_throttle(binary: str) -> Throttle:
     """How this QEMU is commanded."""
     if not shutil.which('gdb'):
         raise BenchError('gdb is missing (Debian: gdb)')
-    for actuator in (FINE, STOCK):
+    for throttle in (FINE, STOCK):
         done = subprocess.run(
-            [*GDB, '-ex', f'info address {actuator.set_function}', binary],
+            [*GDB, '-ex', f'info address {throttle.set_function}', binary],
             stdin=subprocess.DEVNULL, capture_output=True, text=True,
             check=False)
         if 'Symbol "' in done.stdout:
-            return actuator
+            return throttle
     raise BenchError(f'{binary} has no symbol {STOCK.set_function}: '
                      'stripped, or no QEMU')
 
@@ -130,11 +130,11 @@ def _wait_attached(gdb: 'subprocess.Popen[str]') -> str:
                      'or CAP_SYS_PTRACE and kernel.yama.ptrace_scope=0)')
 
 
-def set_throttle(machine: Machine, binary: str, actuator: Actuator,
+def set_throttle(machine: Machine, binary: str, throttle: Throttle,
                  throttle_pct: float) -> None:
     """Set the throttle; 0 ends it. gdb is gone on return."""
     command = gdb_command(binary, machine.pid,
-                          actuator.set_commands(throttle_pct))
+                          throttle.set_commands(throttle_pct))
     with subprocess.Popen(command, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True) as gdb:
@@ -147,6 +147,6 @@ def set_throttle(machine: Machine, binary: str, actuator: Actuator,
         finally:
             gdb.kill()
     got = value_of(output)
-    if got != round(throttle_pct * actuator.per_percent):
+    if got != round(throttle_pct * throttle.per_percent):
         raise BenchError(f'gdb could not set a throttle of {throttle_pct} %: '
                          f'{failure_of(output) or output.strip()}')

@@ -11,9 +11,9 @@ from convergetop import model as shown
 from convergetop.plain import PLAIN_PERIOD_S, line
 from convergetop.text import bar
 
-from .figures import Figures
+from .metrics import Metrics
 from .migrate import END_STATES, Run
-from .samples import Sample
+from .migrate_info import Sample
 
 BAR_MAX_WIDTH = 24          # characters
 BAR_MIN_WIDTH = 8
@@ -78,7 +78,7 @@ def _number(value: Optional[float], unit: str, digits: int = 1) -> str:
     return '-' if value is None else f'{value:.{digits}f} {unit}'
 
 
-ROWS: List[Tuple[str, Callable[[Figures], str]]] = [
+ROWS: List[Tuple[str, Callable[[Metrics], str]]] = [
     ('outcome', lambda f: f.outcome),
     ('total time', lambda f: _number(f.total_s, 's')),
     ('  after the bulk pass', lambda f: _number(f.after_bulk_s, 's')),
@@ -99,11 +99,11 @@ ROWS: List[Tuple[str, Callable[[Figures], str]]] = [
 ]
 
 
-def table(columns: Sequence[Tuple[str, str, Figures]]) -> str:
-    """The figures of runs (guest, QEMU, figures) side by side."""
+def table(columns: Sequence[Tuple[str, str, Metrics]]) -> str:
+    """The metrics of runs (guest, QEMU, metrics) side by side."""
     cells = [['guest', 'QEMU', *(name for name, _ in ROWS)]]
-    for guest, qemu, figures in columns:
-        cells.append([guest, qemu, *(show(figures) for _, show in ROWS)])
+    for guest, qemu, metrics in columns:
+        cells.append([guest, qemu, *(show(metrics) for _, show in ROWS)])
     widths = [max(len(cell) for cell in column) for column in cells]
     lines = []
     for row in range(len(cells[0])):

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Dict, List, Optional, Sequence, Type
 
 from .errors import BenchError
-from .serial import SerialPort
+from .console import SerialPort
 
 # where a QEMU that was built but not installed finds firmware of the system
 FIRMWARE_DIRECTORIES = ('/usr/share/seabios', '/usr/share/qemu',

@@ -13,9 +13,9 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 from .errors import BenchError
 from .link import Link
 from .machine import Machine, MachineConfig
-from .samples import Events, Sample, make_sample
-from .serial import Report, Verdict
-from .watch import VcpuClock, read_vcpu_clock
+from .migrate_info import Events, Sample, make_sample
+from .console import Report, Verdict
+from .vcpu_monitor import VcpuClock, read_vcpu_clock
 
 SAMPLE_PERIOD_S = 0.2
 CLOSE_PERIOD_S = 0.05       # near the end, for what is predicted last
@@ -187,7 +187,7 @@ class Migration:
             time.sleep(CLOSE_PERIOD_S if close else SAMPLE_PERIOD_S)
         run.end = sample.time
         run.outcome = sample.status
-        # 7.2 says "completed" a little before it has the final figures
+        # 7.2 says "completed" a little before it has the final metrics
         time.sleep(SAMPLE_PERIOD_S)
         run.final = source.qmp('query-migrate')
         run.error = run.final.get('error-desc')

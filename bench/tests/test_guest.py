@@ -21,9 +21,9 @@ from guest.charts import plot_kept, plot_migrations
 from guest.linux import GuestConfig
 from migbench.errors import BenchError
 from migbench.migrate import Run
-from migbench.points import format_table, tsv
-from migbench.samples import make_sample
-from migbench.watch import VcpuClock
+from migbench.tables import format_table, tsv
+from migbench.migrate_info import make_sample
+from migbench.vcpu_monitor import VcpuClock
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
@@ -277,7 +277,7 @@ class MigrationTest(unittest.TestCase):
 
     def test_figures(self) -> None:
         """What is lost is what the rate before would have given."""
-        got, = migration.all_figures([served(WORKS)])
+        got, = migration.all_metrics([served(WORKS)])
         self.assertEqual(got.free_rate, FREE_RATE)
         self.assertEqual(got.done, WORKS[-1] - 200)
         self.assertEqual(got.lost, 280)     # 90 + 90 + 100
@@ -293,7 +293,7 @@ class MigrationTest(unittest.TestCase):
         """The rate before is that of all migrations of a guest."""
         slow, other = [work // 2 for work in WORKS], served(WORKS)
         other.vcpus = 1
-        got = migration.all_figures([served(WORKS), served(slow), other,
+        got = migration.all_metrics([served(WORKS), served(slow), other,
                                      served(WORKS)])
         self.assertEqual([one.free_rate for one in got], [FREE_RATE] * 4)
         self.assertEqual(got[0].lost, 280)
@@ -301,7 +301,7 @@ class MigrationTest(unittest.TestCase):
 
     def test_cancelled(self) -> None:
         """No downtime; it lasted until it was cancelled."""
-        got = migration.figures(served(WORKS, outcome='cancelled'), FREE_RATE)
+        got = migration.metrics(served(WORKS, outcome='cancelled'), FREE_RATE)
         self.assertEqual(got.total_s, 4)
         self.assertIsNone(got.downtime_ms)
         self.assertIn('cancelled', got.outcome)
@@ -309,12 +309,12 @@ class MigrationTest(unittest.TestCase):
     def test_nothing_before(self) -> None:
         """Then there is nothing to compare with."""
         with self.assertRaisesRegex(BenchError, 'nothing was done'):
-            migration.all_figures([served([0] * len(WORKS))])
+            migration.all_metrics([served([0] * len(WORKS))])
 
     def test_table(self) -> None:
         """The figure that counts, and the time line for programs."""
         one = served(WORKS)
-        shown = migration.figures(one, FREE_RATE)
+        shown = migration.metrics(one, FREE_RATE)
         table = format_table(migration.rows([shown]))
         self.assertRegex(table, r' 280 +2\.8 ')
         told = migration.to_json(one, shown)

@@ -17,14 +17,14 @@ import time
 import unittest
 from typing import Any, Dict
 
-from migbench import figures
+from migbench import metrics
 from migbench.display import Progress, table
 from migbench.errors import BenchError
 from migbench.machine import use_qemu_python
 from migbench.migrate import Run
 from migbench.plot import plot
-from migbench.samples import Events, make_sample
-from migbench.serial import Report, SerialPort, Verdict
+from migbench.migrate_info import Events, make_sample
+from migbench.console import Report, SerialPort, Verdict
 
 START = 1000.0
 PAGES_PER_S = 5000
@@ -86,11 +86,11 @@ def patched_run() -> Run:
 
 
 class FiguresTest(unittest.TestCase):
-    """figures.py"""
+    """metrics.py"""
 
     def test_all(self) -> None:
         """Each figure of the run above, as its comment derives it."""
-        got = figures.figures(patched_run())
+        got = metrics.metrics(patched_run())
         self.assertEqual(got.outcome, 'completed by stop-and-copy')
         self.assertEqual(got.total_s, 20)
         self.assertAlmostEqual(got.after_bulk_s or 0, 16)
@@ -112,14 +112,14 @@ class FiguresTest(unittest.TestCase):
             run.samples.append(make_sample(
                 reply('active', cpu_throttle_percentage=throttle),
                 START + at, None))
-        self.assertAlmostEqual(figures.throttled_s(run), 2.5)
-        self.assertIsNone(figures.predicted_downtime_ms(run))
+        self.assertAlmostEqual(metrics.throttled_s(run), 2.5)
+        self.assertIsNone(metrics.predicted_downtime_ms(run))
 
     def test_bare_run(self) -> None:
         """A run that failed at once still has a row."""
         run = Run(start=START, end=START + 1, outcome='failed')
         run.baseline = [report(-1, 0, 0), report(0, 100, 1000)]
-        got = figures.figures(run)
+        got = metrics.metrics(run)
         self.assertIsNone(got.after_bulk_s)
         self.assertIsNone(got.memory_good)
         self.assertIn('no answer', table([('g', 'stock', got)]))

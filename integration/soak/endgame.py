@@ -7,7 +7,7 @@ import time
 from typing import Optional
 
 from migbench.errors import BenchError
-from migbench.samples import throttle_pct
+from migbench.migrate_info import throttle_pct
 
 from . import phases
 from .faults import Stage

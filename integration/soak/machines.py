@@ -14,8 +14,8 @@ from typing import Any, Dict, Iterator, List, Optional
 
 from migbench.errors import BenchError
 from migbench.machine import Machine, MachineConfig
-from migbench.serial import SerialPort
-from migbench.watch import NS, read_schedstats
+from migbench.console import SerialPort
+from migbench.vcpu_monitor import NS, read_schedstats
 
 ANSWER_TIMEOUT_S = 30           # a monitor that is silent for longer hangs
 EXIT_TIMEOUT_S = 30

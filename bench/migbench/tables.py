@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Copyright (c) 2026 the auto-converge authors
-"""The figures and the table of the actuator benchmark."""
+"""The metrics and the table of the throttle benchmark."""
 
 from dataclasses import asdict, dataclass
 from statistics import mean, median
 from typing import (Any, Callable, Dict, Iterable, List, Optional, Sequence,
                     Tuple)
 
-from .watch import Watch
+from .vcpu_monitor import Watch
 
 
 @dataclass
@@ -88,7 +88,7 @@ def slower(run: Measurement) -> Optional[float]:
 
 def overhead(run: Measurement) -> Optional[float]:
     """
-    The part of that which is the actuator's own: against the same vCPU in the
+    The part of that which is the throttle's own: against the same vCPU in the
     same pulses by SIGSTOP and SIGCONT.
     """
     return _loss([run.unseen], [run.paused]) if run.paused else None
@@ -185,7 +185,7 @@ gap         the longest time without progress of the guest, as seen from
 slice       executed from sleep to sleep
 slower      progress lost for each s executed, against no throttle; overhead:
             against the same pulses by SIGSTOP and SIGCONT, which cost the
-            guest as much in cold caches: what the actuator itself costs'''
+            guest as much in cold caches: what the throttle itself costs'''
 
 
 def format_table(rows: Sequence[Sequence[str]]) -> str:
@@ -197,7 +197,7 @@ def format_table(rows: Sequence[Sequence[str]]) -> str:
     return '\n'.join(lines)
 
 
-def actuator_table(points: Sequence[Point]) -> str:
+def throttle_table(points: Sequence[Point]) -> str:
     """One row for each point."""
     return format_table([[name for name, _ in COLUMNS]] + [
         [show(point) for _, show in COLUMNS] for point in points])

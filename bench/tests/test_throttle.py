@@ -2,7 +2,7 @@
 #
 # Copyright (c) 2026 the auto-converge authors
 """
-The actuator benchmark: what it reads, and what it makes of it.
+The throttle benchmark: what it reads, and what it makes of it.
 
     python3 -m unittest discover -s bench/tests -t bench
 """
@@ -14,7 +14,7 @@ import unittest
 from typing import List
 from unittest import mock
 
-from migbench import debugger, points, watch
+from migbench import debugger, tables, vcpu_monitor
 from migbench.errors import BenchError
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
@@ -22,28 +22,30 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(
 
 
 def vcpu(share: float, wait: float = 0.0, speed: float = 1000.0,
-         gap_s: float = 0.01) -> watch.VcpuWatch:
+         gap_s: float = 0.01) -> vcpu_monitor.VcpuWatch:
     """10 s, of which others took wait, and it executed a share of the rest."""
     run_s = share * (10 - wait)
-    return watch.VcpuWatch(10, run_s, wait, round(run_s * speed), gap_s, 1000)
+    return vcpu_monitor.VcpuWatch(10, run_s, wait, round(run_s * speed), gap_s,
+                                  1000)
 
 
-def measurement(throttle_pct: float, *throttled: watch.VcpuWatch
-                ) -> points.Measurement:
+def measurement(throttle_pct: float, *throttled: vcpu_monitor.VcpuWatch
+                ) -> tables.Measurement:
     """Undisturbed before and after; pauses cost a 20th of the speed."""
-    free = watch.Watch([vcpu(1.0) for _ in throttled], 0.001)
-    seen = watch.Watch(list(throttled), 0.002)
-    paused = watch.Watch([vcpu(0.1, speed=950) for _ in throttled], 0.001)
-    return points.Measurement('patched', len(throttled), throttle_pct, free,
+    free = vcpu_monitor.Watch([vcpu(1.0) for _ in throttled], 0.001)
+    seen = vcpu_monitor.Watch(list(throttled), 0.002)
+    paused = vcpu_monitor.Watch([vcpu(0.1, speed=950) for _ in throttled],
+                                0.001)
+    return tables.Measurement('patched', len(throttled), throttle_pct, free,
                               seen, seen, free, paused)
 
 
 class WatchTest(unittest.TestCase):
-    """watch.py"""
+    """vcpu_monitor.py"""
 
-    def meter(self, looks: List[int]) -> watch.GapMeter:
+    def meter(self, looks: List[int]) -> vcpu_monitor.GapMeter:
         """Looks at one vCPU, 1 s apart."""
-        meter = watch.GapMeter(0, looks[:1])
+        meter = vcpu_monitor.GapMeter(0, looks[:1])
         for now, value in enumerate(looks[1:], 1):
             meter.take(now, [value])
         meter.finish()
@@ -68,7 +70,7 @@ class WatchTest(unittest.TestCase):
 
     def test_own_gap(self) -> None:
         """A look that came late."""
-        meter = watch.GapMeter(0, [0, 0])
+        meter = vcpu_monitor.GapMeter(0, [0, 0])
         meter.take(1, [1, 0])
         meter.take(5, [2, 1])
         self.assertEqual(meter.own_gap_s, 4)
@@ -76,9 +78,9 @@ class WatchTest(unittest.TestCase):
 
     def test_schedstat(self) -> None:
         """Time that others took is not the throttle's doing."""
-        before = watch.parse_schedstat('1000000000 500 7\n', 1)
-        after = watch.parse_schedstat('2000000000 2000000500 9\n', 5)
-        seen = watch.vcpu_watch(before, after, 100, 0.5, 10)
+        before = vcpu_monitor.parse_schedstat('1000000000 500 7\n', 1)
+        after = vcpu_monitor.parse_schedstat('2000000000 2000000500 9\n', 5)
+        seen = vcpu_monitor.vcpu_watch(before, after, 100, 0.5, 10)
         self.assertAlmostEqual(seen.raw_share, 1 / 4)
         self.assertAlmostEqual(seen.share, 1 / (4 - 2))
         self.assertEqual(seen.speed, 100)
@@ -88,20 +90,20 @@ class WatchTest(unittest.TestCase):
     def test_no_schedstat(self) -> None:
         """As of a kernel without it."""
         with self.assertRaisesRegex(BenchError, 'schedstat'):
-            watch.parse_schedstat('0\n', 1)
+            vcpu_monitor.parse_schedstat('0\n', 1)
         with self.assertRaisesRegex(BenchError, 'schedstat'):
-            watch.read_schedstats(os.getpid(), [0])
+            vcpu_monitor.read_schedstats(os.getpid(), [0])
 
     def test_progress_map(self) -> None:
         """A word in each line, as the guest lays them out."""
         with tempfile.NamedTemporaryFile() as ram:
-            ram.truncate(watch.PROGRESS_ADDRESS + 4096)
+            ram.truncate(vcpu_monitor.PROGRESS_ADDRESS + 4096)
             for number in range(3):
-                ram.seek(watch.PROGRESS_ADDRESS
-                         + number * watch.PROGRESS_STRIDE)
+                ram.seek(vcpu_monitor.PROGRESS_ADDRESS
+                         + number * vcpu_monitor.PROGRESS_STRIDE)
                 ram.write(bytes([number + 1, 0, 0, 0]))
             ram.flush()
-            words = watch.ProgressMap(ram.name, 2)
+            words = vcpu_monitor.ProgressMap(ram.name, 2)
             self.assertEqual(words.read(), [1, 2])
             words.close()
 
@@ -112,9 +114,9 @@ class WatchTest(unittest.TestCase):
             said = dict(re.findall(r'#define (PROGRESS_\w+)\s+(\w+)u',
                                    header.read()))
         self.assertEqual(int(said['PROGRESS_ADDRESS'], 0),
-                         watch.PROGRESS_ADDRESS)
+                         vcpu_monitor.PROGRESS_ADDRESS)
         self.assertEqual(int(said['PROGRESS_STRIDE'], 0),
-                         watch.PROGRESS_STRIDE)
+                         vcpu_monitor.PROGRESS_STRIDE)
 
 
 class DebuggerTest(unittest.TestCase):
@@ -122,8 +124,8 @@ class DebuggerTest(unittest.TestCase):
 
     def test_calls(self) -> None:
         """Stock takes percent, the series permille; 0 is to stop."""
-        def calls(actuator: debugger.Actuator, pct: float) -> List[str]:
-            return [word for command in actuator.set_commands(pct)
+        def calls(throttle: debugger.Throttle, pct: float) -> List[str]:
+            return [word for command in throttle.set_commands(pct)
                     for word in re.findall(r'cpu_throttle_\w+|rdi = \d+',
                                            command)]
 
@@ -165,14 +167,14 @@ class DebuggerTest(unittest.TestCase):
 
 
 class PointsTest(unittest.TestCase):
-    """points.py"""
+    """tables.py"""
 
     def test_point(self) -> None:
         """Medians of the runs; the worst gap of all."""
         runs = [measurement(90, vcpu(0.10, gap_s=0.04), vcpu(0.12)),
                 measurement(90, vcpu(0.11, wait=5, gap_s=0.09), vcpu(0.11)),
                 measurement(90, vcpu(0.30, gap_s=0.05), vcpu(0.10))]
-        point = points.make_point(runs)
+        point = tables.make_point(runs)
         self.assertAlmostEqual(point.commanded, 0.10)
         self.assertAlmostEqual(point.mean_share, 0.11)
         self.assertAlmostEqual(point.mean_error, 0.10)
@@ -187,18 +189,18 @@ class PointsTest(unittest.TestCase):
     def test_overhead(self) -> None:
         """A tenth less for each s executed, half of it by any pause."""
         one = measurement(90, vcpu(0.1, speed=900), vcpu(0.1, speed=900))
-        self.assertAlmostEqual(points.slower(one) or 0, 0.1)
-        self.assertAlmostEqual(points.overhead(one) or 0, 1 - 900 / 950)
+        self.assertAlmostEqual(tables.slower(one) or 0, 0.1)
+        self.assertAlmostEqual(tables.overhead(one) or 0, 1 - 900 / 950)
         # 1 s in 1000 slices
-        self.assertAlmostEqual(points.slice_ms(one) or 0, 1)
+        self.assertAlmostEqual(tables.slice_ms(one) or 0, 1)
         # one that executed nothing has none
-        self.assertIsNone(points.slower(measurement(90, vcpu(0.0))))
+        self.assertIsNone(tables.slower(measurement(90, vcpu(0.0))))
 
     def test_busy_host(self) -> None:
         """A throttle is not to blame for what the host does not give."""
         one = measurement(10, vcpu(0.9, wait=5))
-        one.before = one.after = watch.Watch([vcpu(1, wait=5)])
-        point = points.make_point([one])
+        one.before = one.after = vcpu_monitor.Watch([vcpu(1, wait=5)])
+        point = tables.make_point([one])
         self.assertAlmostEqual(point.mean_error, 0)
         self.assertAlmostEqual(point.host_share, 0.5)
         # 0.45 instead of 0.5
@@ -206,14 +208,14 @@ class PointsTest(unittest.TestCase):
 
     def test_table(self) -> None:
         """A row for each point, in order; the same for programs."""
-        made = points.make_points([measurement(99.5, vcpu(0.005)),
+        made = tables.make_points([measurement(99.5, vcpu(0.005)),
                                    measurement(90, vcpu(0.0)),
                                    measurement(99.5, vcpu(0.005))])
         self.assertEqual([p.runs for p in made], [2, 1])
-        rows = points.actuator_table(made).splitlines()
+        rows = tables.throttle_table(made).splitlines()
         self.assertRegex(rows[2], r'1 +99.5 +patched +2 +0.5 +0.50 ')
         self.assertRegex(rows[3], r'-100.0 .* -$')
-        lines = points.tsv(made).splitlines()
+        lines = tables.tsv(made).splitlines()
         self.assertEqual(len(lines), 3)
         self.assertEqual(len(lines[0].split('\t')), len(lines[1].split('\t')))
 

@@ -18,7 +18,7 @@ from bisect import bisect
 from typing import List, Optional, Sequence, Tuple
 
 from .migrate import Run
-from .serial import Report
+from .console import Report
 
 UNTHROTTLED_MIN_S = 1.0     # less of the migration tells no speed
 

@@ -3,7 +3,7 @@
 #
 # Copyright (c) 2026 the auto-converge authors
 """
-The actuator alone, stock against patched: command throttles without a
+The throttle alone, stock against patched: command throttles without a
 migration, and see what the vCPUs of a busy guest execute, for how long the
 guest stands still, and what being throttled costs it.
 """
@@ -19,13 +19,13 @@ from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import List, Optional, Type
 
-from migbench.debugger import Actuator, find_actuator, set_throttle
+from migbench.debugger import Throttle, find_throttle, set_throttle
 from migbench.errors import BenchError
 from migbench.machine import Machine, MachineConfig, use_qemu_python
-from migbench.points import (LEGEND, Measurement, Point, actuator_table,
+from migbench.tables import (LEGEND, Measurement, Point, throttle_table,
                              make_points, run_share, tsv)
 from migbench.program import run_program
-from migbench.watch import ProgressMap, Watch, pause_and_watch, watch
+from migbench.vcpu_monitor import ProgressMap, Watch, pause_and_watch, watch
 
 THROTTLES = '10,20,30,40,50,60,70,80,90,95,99,99.5'
 VCPUS = '1,4'
@@ -43,7 +43,7 @@ STOCK_PERIODS = 15              # watch as many at least
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog='actuator', description=__doc__, epilog=LEGEND,
+        prog='throttle', description=__doc__, epilog=LEGEND,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--stock', metavar='QEMU',
                         help='qemu-system-x86_64 without the series')
@@ -54,7 +54,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('--qemu-python', required=True, metavar='DIR',
                         help="QEMU's python/ directory")
     parser.add_argument('--out', required=True, metavar='DIR',
-                        help='where actuator.tsv and actuator.json go')
+                        help='where throttle.tsv and throttle.json go')
     parser.add_argument('--throttles', default=THROTTLES, metavar='PCT,...',
                         help='default: %(default)s; what is no whole percent '
                         'is left out for QEMUs that know no others')
@@ -84,11 +84,11 @@ class Subject:
     """A QEMU to measure."""
     name: str
     binary: str
-    actuator: Actuator
+    throttle: Throttle
 
     def seconds(self, throttle_pct: float, least: float) -> float:
         """How long to watch it."""
-        if self.actuator.per_percent > 1:
+        if self.throttle.per_percent > 1:
             return least
         return max(least, STOCK_PERIODS * STOCK_SLICE_S
                    / run_share(throttle_pct))
@@ -121,7 +121,7 @@ class BusyGuest:
 
     def _start(self) -> None:
         directory = self._stack.enter_context(tempfile.TemporaryDirectory(
-            prefix='actuator-', dir=SHARED_MEMORY
+            prefix='throttle-', dir=SHARED_MEMORY
             if os.path.isdir(SHARED_MEMORY) else None))
         ram = os.path.join(directory, 'ram')
         config = MachineConfig(
@@ -155,7 +155,7 @@ class BusyGuest:
 
     def _set(self, throttle_pct: float) -> None:
         set_throttle(self._machine, self._subject.binary,
-                     self._subject.actuator, throttle_pct)
+                     self._subject.throttle, throttle_pct)
         time.sleep(STEADY_S)
 
     def measure(self, throttle_pct: float, seconds: float) -> Measurement:
@@ -177,13 +177,13 @@ class BusyGuest:
 def measure_all(arguments: argparse.Namespace) -> List[Measurement]:
     """All points, run by run; the QEMUs take turns at each."""
     result = []
-    subjects = [Subject(name, binary, find_actuator(binary))
+    subjects = [Subject(name, binary, find_throttle(binary))
                 for name, binary in (('stock', arguments.stock),
                                      ('patched', arguments.patched))
                 if binary]
     points = [(vcpus, throttle_pct, subject) for vcpus in arguments.vcpus
               for throttle_pct in arguments.throttles for subject in subjects
-              if subject.actuator.knows(throttle_pct)]
+              if subject.throttle.knows(throttle_pct)]
     for run in range(arguments.runs):
         for vcpus, throttle_pct, subject in points:
             with BusyGuest(subject, vcpus, arguments.guest) as guest:
@@ -208,7 +208,7 @@ def write(arguments: argparse.Namespace, measurements: List[Measurement],
           points: List[Point]) -> None:
     """All of it, for programs."""
     os.makedirs(arguments.out, exist_ok=True)
-    base = os.path.join(arguments.out, 'actuator')
+    base = os.path.join(arguments.out, 'throttle')
     with open(f'{base}.tsv', 'w', encoding='ascii') as output:
         output.write(tsv(points))
     with open(f'{base}.json', 'w', encoding='ascii') as output:
@@ -224,10 +224,10 @@ def main() -> int:
     use_qemu_python(arguments.qemu_python)
     measurements = measure_all(arguments)
     points = make_points(measurements)
-    print(f'{actuator_table(points)}\n\n{LEGEND}\n')
+    print(f'{throttle_table(points)}\n\n{LEGEND}\n')
     write(arguments, measurements, points)
     return 0
 
 
 if __name__ == '__main__':
-    sys.exit(run_program('actuator', main))
+    sys.exit(run_program('throttle', main))

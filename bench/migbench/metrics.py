@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Copyright (c) 2026 the auto-converge authors
-"""What a run comes to: the figures of the demo's table."""
+"""What a run comes to: the metrics of the demo's table."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, List, Optional
 
-from .lost import lost_s
+from .throttle_loss import lost_s
 from .migrate import Run
-from .samples import PassEvent, throttle_pct
+from .migrate_info import PassEvent, throttle_pct
 
 WINDOW_S = 1.0      # passes shorter than this share a window, as in QEMU
 OUTCOMES = {'cancelled': 'not converged: cancelled', 'failed': 'failed'}
 
 
 @dataclass
-class Figures:
+class Metrics:
     """One row; None: not known. Times in s unless named otherwise."""
     outcome: str
     completed: bool
@@ -163,14 +163,14 @@ def outcome(run: Run) -> str:
     return OUTCOMES.get(run.outcome, run.outcome)
 
 
-def figures(run: Run) -> Figures:
+def metrics(run: Run) -> Metrics:
     """All of them."""
     total = run.end - run.start
     if run.outcome == 'completed' and 'total-time' in run.final:
         total = run.final['total-time'] / 1000
     bulk = bulk_end(run.events.passes)
     verdict = run.verdict_after
-    return Figures(
+    return Metrics(
         outcome=outcome(run), completed=run.outcome == 'completed',
         total_s=total,
         after_bulk_s=max(0.0, run.start + total - bulk) if bulk else None,

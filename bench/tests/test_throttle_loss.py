@@ -10,11 +10,11 @@ What the guest counts of the throttle, on runs made up here.
 import unittest
 from typing import Any, Dict, List, Tuple
 
-from migbench import lost
+from migbench import throttle_loss
 from migbench.migrate import Run
-from migbench.samples import make_sample
-from migbench.serial import Report
-from migbench.watch import VcpuClock
+from migbench.migrate_info import make_sample
+from migbench.console import Report
+from migbench.vcpu_monitor import VcpuClock
 
 START = 1000.0
 
@@ -50,11 +50,11 @@ class LostTest(unittest.TestCase):
 
     def test_lost(self) -> None:
         """Of 10 s others took 1 s, and 1 s was executed: the rest was held."""
-        self.assertAlmostEqual(lost.lost_s(busy_run()) or 0, 8)
+        self.assertAlmostEqual(throttle_loss.lost_s(busy_run()) or 0, 8)
 
     def test_short_bulk_pass(self) -> None:
         """Then the speed before counts: 80 pages are 0.8 s of it."""
-        self.assertAlmostEqual(lost.lost_s(busy_run(0.5)) or 0, 8.2)
+        self.assertAlmostEqual(throttle_loss.lost_s(busy_run(0.5)) or 0, 8.2)
 
     def test_not_known(self) -> None:
         """No throttle, no clock, or a guest that is not always busy."""
@@ -63,23 +63,23 @@ class LostTest(unittest.TestCase):
                             ('busy', False), ('last_at_source', None)):
             run = busy_run()
             setattr(run, name, value)
-            self.assertIsNone(lost.lost_s(run))
+            self.assertIsNone(throttle_loss.lost_s(run))
 
     def test_at_time(self) -> None:
         """Between points; not before the first or after the last."""
         points = [(1.0, 10.0), (2.0, 20.0), (2.0, 21.0)]
-        self.assertEqual(lost.at_time(points, 1.5), 15)
-        self.assertEqual(lost.at_time(points, 1), 10)
-        self.assertEqual(lost.at_time(points, 2), 21)
-        self.assertIsNone(lost.at_time(points, 0.9))
-        self.assertIsNone(lost.at_time(points, 2.1))
+        self.assertEqual(throttle_loss.at_time(points, 1.5), 15)
+        self.assertEqual(throttle_loss.at_time(points, 1), 10)
+        self.assertEqual(throttle_loss.at_time(points, 2), 21)
+        self.assertIsNone(throttle_loss.at_time(points, 0.9))
+        self.assertIsNone(throttle_loss.at_time(points, 2.1))
 
     def test_always_busy(self) -> None:
         """By its keys."""
-        self.assertTrue(lost.always_busy('ws=200'))
-        self.assertTrue(lost.always_busy('ws=200 rate=max cpus=2'))
+        self.assertTrue(throttle_loss.always_busy('ws=200'))
+        self.assertTrue(throttle_loss.always_busy('ws=200 rate=max cpus=2'))
         for append in ('rate=10', 'rate=max cpu=20', 'phases=1:calm'):
-            self.assertFalse(lost.always_busy(append))
+            self.assertFalse(throttle_loss.always_busy(append))
 
 
 if __name__ == '__main__':

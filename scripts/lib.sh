@@ -16,6 +16,9 @@ build=$top/build
 dl=$build/dl
 jobs=${JOBS:-$(nproc)}
 
+# Where a QEMU that is not installed finds the system's firmware.
+firmware_path=/usr/share/qemu:/usr/share/seabios:/usr/lib/ipxe/qemu
+
 # use_series NAME: the paths of one series.
 use_series() {
     export SERIES=$1

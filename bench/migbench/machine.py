@@ -13,10 +13,6 @@ from typing import Any, Dict, List, Optional, Sequence, Type
 from .errors import BenchError
 from .console import SerialPort
 
-# where a QEMU that was built but not installed finds firmware of the system
-FIRMWARE_DIRECTORIES = ('/usr/share/seabios', '/usr/share/qemu',
-                        '/usr/lib/ipxe/qemu')
-
 
 def use_qemu_python(directory: str) -> None:
     """Make QEMU's own Python package importable; directory: <tree>/python."""
@@ -38,12 +34,8 @@ class MachineConfig:
 
     def arguments(self) -> List[str]:
         """The command line without binary, monitor and serial port."""
-        arguments: List[str] = []
-        for directory in FIRMWARE_DIRECTORIES:
-            if os.path.isdir(directory):
-                arguments += ['-L', directory]
-        return [*arguments, '-machine', 'pc', '-accel', 'tcg',
-                '-cpu', 'qemu64', '-m', str(self.memory_mib), '-nodefaults',
+        return ['-machine', 'pc', '-accel', 'tcg', '-cpu', 'qemu64',
+                '-m', str(self.memory_mib), '-nodefaults',
                 '-kernel', self.kernel, '-append', self.append, *self.extra]
 
 

@@ -1105,8 +1105,8 @@ static void test_first_look(void)
 
 /*
  * At the ceiling, of 10 %, a guest that writes as fast as is sent leaves 90 % a
- * pass.  From 600 MiB it comes to the 30 MiB that fit after 29 passes, at a cost
- * of less than one stop; from 1200 MiB after 36, which are too many.
+ * pass.  From 600 MiB it comes to the 30 MiB that fit after 29 passes, at a
+ * cost of less than one stop; from 1200 MiB after 36, which are too many.
  */
 static void test_first_look_passes(void)
 {
@@ -1593,8 +1593,8 @@ static void test_lease(void)
 }
 
 /*
- * A stop that was ended is not made again before its wait, of a minute, is over,
- * whatever the guest does in the meantime; and then it is.
+ * A stop that was ended is not made again before its wait, of a minute, is
+ * over, whatever the guest does in the meantime; and then it is.
  */
 static void test_stop_barred(void)
 {

@@ -20,7 +20,8 @@ from typing import Any, Dict, List, Optional
 from migbench.errors import BenchError
 from migbench.machine import Machine, MachineConfig, use_qemu_python
 from migbench.migrate import deadline
-from migbench.migrate_info import throttle_pct
+from migbench.migrate_info import percent
+from migbench.program import add_needed
 
 MACHINE_TYPE = 'pc-q35-7.2'     # the newest that every release here knows
 MEMORY_MIB = 192
@@ -58,10 +59,7 @@ class AddHost(argparse.Action):
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--guest', required=True, metavar='ELF',
-                        help='tests/guest/workload.elf')
-    parser.add_argument('--qemu-python', required=True, metavar='DIR',
-                        help="QEMU's python/ directory")
+    add_needed(parser)
     for kind in ('stock', 'patched'):
         parser.add_argument(f'--{kind}', action=AddHost, dest='hosts',
                             metavar='QEMU', help=f'a {kind} QEMU')
@@ -105,7 +103,7 @@ def hop(source: Machine, dest: Machine, host: Host, uri: str) -> str:
         raise BenchError(f'memory: {verdict.describe()}' if verdict else
                          'the guest does not check its memory')
     ours = info.get('auto-converge', {})
-    throttle = throttle_pct(ours, 'highest-throttle-permille')
+    throttle = percent(ours, 'highest-throttle-permille')
     if host.patched and not throttle and ours.get('phase') != 'fallback':
         raise BenchError('it was neither throttled nor stopped')
     helped = f'throttle up to {throttle:g} %' if throttle else 'stopped at once'

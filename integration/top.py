@@ -21,6 +21,7 @@ from convergetop.errors import ExitStatus
 from migbench.errors import BenchError
 from migbench.machine import Machine, MachineConfig, use_qemu_python
 from migbench.migrate import deadline
+from migbench.program import add_needed
 
 PROGRAM = os.path.join(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))), 'top', 'auto-converge-top')
@@ -264,10 +265,7 @@ def run(kind: str, binary: str, guest: str, first: int) -> int:
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--guest', required=True, metavar='ELF',
-                        help='tests/guest/workload.elf')
-    parser.add_argument('--qemu-python', required=True, metavar='DIR',
-                        help="QEMU's python/ directory")
+    add_needed(parser)
     for kind in ('stock', 'patched'):
         parser.add_argument(f'--{kind}', required=True, metavar='QEMU',
                             help=f'a {kind} QEMU')

@@ -22,7 +22,7 @@ from migbench.throttle_loss import always_busy
 from migbench.machine import use_qemu_python
 from migbench.migrate import Migration, Plan, Run
 from migbench.plot import plot
-from migbench.program import run_program
+from migbench.program import add_needed, run_program
 
 DOWNTIME_LIMIT_MS = 300
 PAGE_BYTES = 4096
@@ -67,12 +67,7 @@ def parse_arguments() -> argparse.Namespace:
                         help='qemu-system-x86_64 without the controller')
     parser.add_argument('--patched', required=True, metavar='QEMU',
                         help='qemu-system-x86_64 with it')
-    parser.add_argument('--guest', required=True, metavar='ELF',
-                        help='tests/guest/workload.elf')
-    parser.add_argument('--qemu-python', required=True, metavar='DIR',
-                        help="QEMU's python/ directory")
-    parser.add_argument('--out', required=True, metavar='DIR',
-                        help='where the plot goes')
+    add_needed(parser, 'plot and data')
     parser.add_argument('--json', metavar='FILE',
                         help='write all results there')
     parser.add_argument('--only', action='append', metavar='NAME',

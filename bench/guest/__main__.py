@@ -27,7 +27,7 @@ from migbench.machine import use_qemu_python
 from migbench.migrate import Plan
 from migbench.plot import check_gnuplot
 from migbench.tables import format_table, tsv
-from migbench.program import run_program
+from migbench.program import add_needed, run_program
 
 THROTTLES = '50,80,90,95,99'
 LOADS = {'spin': 1, 'ipi': 2, 'pingpong': 2, 'redis': 1}    # least vCPUs
@@ -73,10 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
                         'take turns; all of one release')
     parser.add_argument('--image', required=True, metavar='DIR',
                         help='what scripts/guest-image made')
-    parser.add_argument('--qemu-python', required=True, metavar='DIR',
-                        help="QEMU's python/ directory")
-    parser.add_argument('--out', required=True, metavar='DIR',
-                        help='where tables, data and plots go')
+    add_needed(parser, 'tables, data and plots', guest=False)
     parser.add_argument('--plot-format', choices=('svg', 'png'),
                         default='svg', help='default: svg')
     parts = parser.add_mutually_exclusive_group()

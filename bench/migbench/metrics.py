@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional
 
 from .throttle_loss import lost_s
 from .migrate import Run
-from .migrate_info import PassEvent, throttle_pct
+from .migrate_info import PassEvent, percent
 
 WINDOW_S = 1.0      # passes shorter than this share a window, as in QEMU
 OUTCOMES = {'cancelled': 'not converged: cancelled', 'failed': 'failed'}
@@ -110,9 +110,10 @@ def throttled_s(run: Run) -> float:
 def highest_throttle_pct(run: Run) -> float:
     """Of samples and events; a phase may be shorter than a sample."""
     seen = [s.throttle_pct for s in run.samples]
-    seen += [throttle_pct(s.auto_converge, 'highest-throttle-permille') or 0
+    seen += [percent(s.auto_converge, 'highest-throttle-permille') or 0
              for s in run.samples]
-    seen += [throttle_pct(e.auto_converge) or 0 for e in run.events.phases]
+    seen += [percent(e.auto_converge, 'throttle-permille') or 0
+             for e in run.events.phases]
     return max(seen, default=0.0)
 
 

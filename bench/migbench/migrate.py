@@ -8,7 +8,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional, Type
 
 from .errors import BenchError
 from .link import Link
@@ -68,10 +68,11 @@ class Run:
 
 
 @contextmanager
-def deadline(seconds: float) -> Iterator[None]:
-    """Raise BenchError in the main thread after a time."""
+def deadline(seconds: float, what: str = 'a run has not ended',
+             error: Type[Exception] = BenchError) -> Iterator[None]:
+    """Raise an error in the main thread after a time."""
     def expired(signum: int, frame: Optional[FrameType]) -> None:
-        raise BenchError(f'a run has not ended after {seconds:.0f} s')
+        raise error(f'{what} after {seconds:.0f} s')
 
     old = signal.signal(signal.SIGALRM, expired)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -6,6 +6,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, List, Mapping, Optional
 
+from convergetop.model import number, percent as percent
+
 DEFAULT_PAGE_BYTES = 4096
 
 
@@ -34,18 +36,6 @@ class Sample:
         return result
 
 
-def _number(mapping: Mapping[str, Any], key: str) -> Optional[float]:
-    value = mapping.get(key)
-    return value if isinstance(value, (int, float)) else None
-
-
-def throttle_pct(auto_converge: Mapping[str, Any],
-                 key: str = 'throttle-permille') -> Optional[float]:
-    """What query-migrate and the event tell of a throttle; None: nothing."""
-    permille = _number(auto_converge, key)
-    return None if permille is None else permille / 10
-
-
 def make_sample(reply: Dict[str, Any], now: float,
                 before: Optional[Sample]) -> Sample:
     """
@@ -55,9 +45,9 @@ def make_sample(reply: Dict[str, Any], now: float,
     ram = reply.get('ram', {})
     auto = reply.get('auto-converge', {})
     page = ram.get('page-size', DEFAULT_PAGE_BYTES)
-    throttle = throttle_pct(auto)
+    throttle = percent(auto, 'throttle-permille')
     if throttle is None:
-        throttle = _number(reply, 'cpu-throttle-percentage') or 0
+        throttle = number(reply, 'cpu-throttle-percentage') or 0
     dirty_bps = ram.get('dirty-pages-rate', 0) * page
     sample = Sample(
         time=now, status=reply.get('status', 'none'),
@@ -68,8 +58,8 @@ def make_sample(reply: Dict[str, Any], now: float,
         if ram else (before.drained if before else 0),
         dirty_bps=dirty_bps, throttle_pct=float(throttle),
         phase=auto.get('phase'),
-        expected_downtime_ms=_number(reply, 'expected-downtime'),
-        throttled_ms=_number(auto, 'throttled-time'),
+        expected_downtime_ms=number(reply, 'expected-downtime'),
+        throttled_ms=number(auto, 'throttled-time'),
         auto_converge=auto, raw=reply)
     if before and now > before.time and ram:
         sample.drain_bps = max(0, sample.drained - before.drained) \

@@ -24,7 +24,7 @@ from migbench.errors import BenchError
 from migbench.machine import Machine, MachineConfig, use_qemu_python
 from migbench.tables import (LEGEND, Measurement, Point, throttle_table,
                              make_points, run_share, tsv)
-from migbench.program import run_program
+from migbench.program import add_needed, run_program
 from migbench.vcpu_monitor import ProgressMap, Watch, pause_and_watch, watch
 
 THROTTLES = '10,20,30,40,50,60,70,80,90,95,99,99.5'
@@ -49,12 +49,7 @@ def parse_arguments() -> argparse.Namespace:
                         help='qemu-system-x86_64 without the series')
     parser.add_argument('--patched', metavar='QEMU',
                         help='qemu-system-x86_64 with it')
-    parser.add_argument('--guest', required=True, metavar='ELF',
-                        help='tests/guest/workload.elf')
-    parser.add_argument('--qemu-python', required=True, metavar='DIR',
-                        help="QEMU's python/ directory")
-    parser.add_argument('--out', required=True, metavar='DIR',
-                        help='where throttle.tsv and throttle.json go')
+    add_needed(parser, 'throttle.tsv and throttle.json')
     parser.add_argument('--throttles', default=THROTTLES, metavar='PCT,...',
                         help='default: %(default)s; what is no whole percent '
                         'is left out for QEMUs that know no others')

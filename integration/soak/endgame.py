@@ -7,7 +7,7 @@ import time
 from typing import Optional
 
 from migbench.errors import BenchError
-from migbench.migrate_info import throttle_pct
+from migbench.migrate_info import percent
 
 from . import phases
 from .faults import Stage
@@ -88,7 +88,7 @@ def examine(machine: RecordedMachine, source: RecordedMachine,
     _verify(machine, seen)
     info = source.qmp('query-migrate') if source.running else {}
     seen.throttle_pct = max(
-        throttle_pct(info.get('auto-converge', {})) or 0,
+        percent(info.get('auto-converge', {}), 'throttle-permille') or 0,
         float(info.get('cpu-throttle-percentage', 0)))
     if seen.memory_good:
         seen.share_after = measure_share(machine)

@@ -8,13 +8,12 @@ import os
 import signal
 import threading
 import time
-from contextlib import contextmanager
-from types import FrameType
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, List, Optional
 
+from migbench.console import SerialPort
 from migbench.errors import BenchError
 from migbench.machine import Machine, MachineConfig
-from migbench.console import SerialPort
+from migbench.migrate import deadline
 from migbench.vcpu_monitor import NS, read_schedstats
 
 ANSWER_TIMEOUT_S = 30           # a monitor that is silent for longer hangs
@@ -31,21 +30,6 @@ class Hang(Exception):
 
 class Crash(Exception):
     """A QEMU that nobody killed is gone."""
-
-
-@contextmanager
-def answer_within(seconds: float, what: str) -> Iterator[None]:
-    """Raise Hang in the main thread after a time."""
-    def expired(_signum: int, _frame: Optional[FrameType]) -> None:
-        raise Hang(f'{what}: no answer within {seconds:.0f} s')
-
-    old = signal.signal(signal.SIGALRM, expired)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, old)
 
 
 class RecordedSerial(SerialPort):
@@ -79,7 +63,8 @@ class RecordedMachine(Machine):
         """As in Machine."""
         self._note('>', {command: arguments} if arguments else command)
         try:
-            with answer_within(ANSWER_TIMEOUT_S, f"{self.name}, '{command}'"):
+            with deadline(ANSWER_TIMEOUT_S,
+                          f"{self.name}, '{command}': no answer", Hang):
                 reply = super().qmp(command, **arguments)
         except BenchError as exc:
             self._note('<', {'error': str(exc)})

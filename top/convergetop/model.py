@@ -111,7 +111,7 @@ def _times(value: Optional[float], factor: float) -> Optional[float]:
     return None if value is None else value * factor
 
 
-def _percent(mapping: Mapping[str, Any], key: str) -> Optional[float]:
+def percent(mapping: Mapping[str, Any], key: str) -> Optional[float]:
     """Of a member in permille."""
     permille = number(mapping, key)
     return None if permille is None else permille / 10
@@ -178,9 +178,9 @@ def _take_controller(sample: Sample, auto: Mapping[str, Any]) -> None:
     sample.reason = text(auto, 'reason')
     sample.fallback = text(auto, 'fallback')
     sample.windows = number(auto, 'windows')
-    sample.throttle_pct = _first(_percent(auto, 'throttle-permille'),
+    sample.throttle_pct = _first(percent(auto, 'throttle-permille'),
                                  sample.throttle_pct)
-    sample.highest_throttle_pct = _percent(auto, 'highest-throttle-permille')
+    sample.highest_throttle_pct = percent(auto, 'highest-throttle-permille')
     sample.predicted_time_ms = number(auto, 'predicted-time')
     sample.predicted_downtime_ms = number(auto, 'predicted-downtime')
     sample.predicted_loss_ms = number(auto, 'predicted-loss')

@@ -101,8 +101,9 @@ REASONS: Dict[str, Words] = {
         'Wait, and keep the link and both hosts up: the guest is lost without '
         'either of them until it has all of its memory.'),
     'outlasted': Words(
-        'The stop took longer than its bound and was ended; the guest runs '
-        'again.',
+        'The stop took longer than its bound and was ended, so that the guest '
+        'runs again; or the ceiling does not help, and a stop that was ended is '
+        'not made again so soon.',
         'Look why the link has become slower; raise '
         'cpu-throttle-fallback-downtime for a longer stop.'),
     'stalled': Words(

@@ -76,24 +76,30 @@ static void test_predicted(void)
     relayed_end(&t);
 }
 
+/* In the middle of the stop: the guest runs again soon, and all is well. */
+static void assert_given_back(RelayedMigration *t, const char *status)
+{
+    int64_t took_ms = relayed_wait_running_ms(t->from.qts);
+
+    g_test_message("%s: runs after %" PRId64 " ms", status, took_ms);
+    g_assert_cmpint(took_ms, <, RELAYED_RESUME_MAX_MS);
+    workload_wait_status(t->from.qts, status);
+    ac_assert_survived(&t->from);
+    relayed_end_destination(t);
+    relayed_end(t);
+}
+
 /* A cancel in the middle, also when the link takes nothing any more */
 static void test_cancel(const void *opaque)
 {
     int bytes_per_s = GPOINTER_TO_INT(opaque);
     RelayedMigration t;
-    int64_t took_ms;
 
     relayed_begin_stop(&t, RELAYED_GUEST_BUSY, bytes_per_s);
     g_usleep(1000 * 1000);
     g_assert_false(workload_is_running(t.from.qts));
     workload_expect_success(t.from.qts, "migrate_cancel");
-    took_ms = relayed_wait_running_ms(t.from.qts);
-    g_test_message("runs %" PRId64 " ms after the cancel", took_ms);
-    g_assert_cmpint(took_ms, <, RELAYED_RESUME_MAX_MS);
-    workload_wait_status(t.from.qts, "cancelled");
-    ac_assert_survived(&t.from);
-    relayed_end_destination(&t);
-    relayed_end(&t);
+    assert_given_back(&t, "cancelled");
 }
 
 static const char *wait_end(QTestState *qts)
@@ -148,17 +154,10 @@ static void test_random_cancels(void)
 static void test_cut(void)
 {
     RelayedMigration t;
-    int64_t took_ms;
 
     relayed_begin_stop(&t, RELAYED_GUEST_BUSY, RELAYED_SLOW_BYTES_PER_S);
     relay_cut(&t.relay);
-    took_ms = relayed_wait_running_ms(t.from.qts);
-    g_test_message("runs %" PRId64 " ms after the failure", took_ms);
-    g_assert_cmpint(took_ms, <, RELAYED_RESUME_MAX_MS);
-    workload_wait_status(t.from.qts, "failed");
-    ac_assert_survived(&t.from);
-    relayed_end_destination(&t);
-    relayed_end(&t);
+    assert_given_back(&t, "failed");
 }
 
 /* The link dies in the middle; when it is back, the migration goes on. */

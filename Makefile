@@ -14,7 +14,7 @@ ALL := $(shell cd patches && ls -d */BASE | sed 's,/BASE,,' | sort -V)
 STABLE := 7.2 10.0
 CHECK_SERIES ?= $(if $(QEMU_SRC)$(filter-out file,$(origin SERIES)),$(SERIES),$(STABLE))
 export SERIES CHECK_SERIES TESTS WHOLE TEST_TIMEOUT_S QEMU_SRC FORCE OFFSETS SIGNOFF JOBS
-PARTS := lint unit scripts series bisect qtest sanitizers upstream top libvirt soak cross mutate fuzz
+PARTS := lint unit scripts series bisect qtest sanitizers upstream top libvirt soak cross mutate fuzz sanitized
 
 S := scripts
 BUILD := build

@@ -31,10 +31,11 @@ class MachineConfig:
     memory_mib: int
     append: str                         # keys of the workload guest
     extra: Sequence[str] = field(default_factory=tuple)
+    accel: str = 'tcg'                  # of several, QEMU takes the first
 
     def arguments(self) -> List[str]:
         """The command line without binary, monitor and serial port."""
-        return ['-machine', 'pc', '-accel', 'tcg', '-cpu', 'qemu64',
+        return ['-machine', 'pc', '-accel', self.accel, '-cpu', 'qemu64',
                 '-m', str(self.memory_mib), '-nodefaults',
                 '-kernel', self.kernel, '-append', self.append, *self.extra]
 

@@ -59,15 +59,14 @@ class Result:
 def machine_config(plan: Plan, programs: Programs) -> MachineConfig:
     """The same at all ends."""
     thread = 'single' if plan.single_thread else 'multi'
-    extra = ['-accel', f'tcg,thread={thread}',
-             '-smp', f'1,sockets={VCPUS_MAX},cores=1,threads=1,'
+    extra = ['-smp', f'1,sockets={VCPUS_MAX},cores=1,threads=1,'
              f'maxcpus={VCPUS_MAX}']
     for index in range(1, plan.vcpus):
         name = HOT_PLUGGED if index == 1 else f'vcpu{index}'
         extra += ['-device', f'qemu64-x86_64-cpu,id={name},socket-id={index},'
                   'core-id=0,thread-id=0']
     return MachineConfig(programs.qemu, programs.guest, plan.memory_mib,
-                         plan.append, extra)
+                         plan.append, extra, f'tcg,thread={thread}')
 
 
 class Drive:

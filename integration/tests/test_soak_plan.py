@@ -9,9 +9,11 @@ What the soak draws, and how it knows a phase.
 """
 
 import unittest
+from dataclasses import replace
 from typing import Any, Dict, List
 
 from soak import faults, phases, plan as plans, recipes
+from soak.drive import Programs, machine_config
 from soak.fixed import FIXED_SEEDS
 from soak.plan import Plan, draw_plan
 
@@ -142,6 +144,19 @@ class ValidTest(unittest.TestCase):
         for plan in self.plans:
             if plan.parameters['cpu-throttle-fallback'] == 'none':
                 self.assertNotEqual(plan.ends, recipes.BY_ITSELF)
+
+
+class CommandLineTest(unittest.TestCase):
+    """machine_config(): QEMU is started as the plan has it."""
+
+    def test_threads(self) -> None:
+        """Of several -accel QEMU would take the first, whatever it says."""
+        for single, expected in ((True, 'tcg,thread=single'),
+                                 (False, 'tcg,thread=multi')):
+            plan = replace(draw_plan(1, '10.0'), single_thread=single)
+            words = machine_config(plan, Programs('qemu', 'guest')).arguments()
+            self.assertEqual(words.count('-accel'), 1)
+            self.assertEqual(words[words.index('-accel') + 1], expected)
 
 
 class PhaseTest(unittest.TestCase):

@@ -33,6 +33,7 @@ help:
 	@echo 'make bench-lock       how often vCPUs take the big lock for it; OPTIONS=...'
 	@echo 'make bench-guest      what it leaves of the work of a Linux guest with redis'
 	@echo 'make soak      random migrations with faults; N=$(N) SEED=... MINUTES=...'
+	@echo 'make load      a guest of 64 vCPUs to and fro, its monitors busy; OPTIONS=...'
 	@echo 'make fuzz      laws of the controller under libFuzzer, each target for SECONDS=$(SECONDS)'
 	@echo 'make random-updates   the same laws, UPDATES=$(UPDATES) random updates of the policy'
 	@echo 'make mutate    does the test that a constant names fail when it changes?'
@@ -148,6 +149,13 @@ soak: build guest
 	    $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) \
 	    $(if $(JOBS),--jobs $(JOBS))
 
+# A guest of 64 vCPUs and 8 GB to and fro; OPTIONS=... as "--hops 20".
+.PHONY: load
+load: build guest
+	@PYTHONPATH=bench python3 -m load --qemu $$($S/build where) \
+	    --guest $(GUEST)/workload.elf --qemu-python $(TREE)/python \
+	    --out $(BUILD)/load-$(SERIES) $(OPTIONS)
+
 guest: deps
 	@$(MAKE) -s -C tests/guest OUT=$(CURDIR)/$(GUEST)
 
@@ -162,7 +170,7 @@ where-replay:
 # What was made from the sources goes; downloads and trees with your commits stay.
 clean:
 	rm -rf $(BUILD)/standalone* $(BUILD)/fuzz* $(BUILD)/guest $(BUILD)/log $(BUILD)/series-* \
-	    $(BUILD)/demo-* $(BUILD)/throttle-* $(BUILD)/bench-guest-* $(BUILD)/soak-* \
+	    $(BUILD)/demo-* $(BUILD)/throttle-* $(BUILD)/bench-guest-* $(BUILD)/soak-* $(BUILD)/load-* \
 	    $(addprefix $(BUILD)/linux-guest/,made root initrd.img) $(BUILD)/*/obj $(BUILD)/*/obj-* \
 	    $(BUILD)/*/bin $(BUILD)/*/built $(BUILD)/ccache
 

@@ -319,6 +319,31 @@ def make_commits(series, tree):
     return stock, parent
 
 
+def version():
+    """Of the series, as CHANGELOG.md begins with it; tests have none."""
+    path = os.path.join(TOP, 'CHANGELOG.md')
+    found = os.path.exists(path) and re.search(r'^## (\d+)\b', read(path), re.M)
+    return found.group(1) if found else '0'
+
+
+def tag(series, tree, tip):
+    """
+    For "git describe", which QEMU asks when it is built: what --version and
+    query-version say of a build tells the series.
+    """
+    release = re.search(r'^tag=(.*)', read(os.path.join(series.dir, 'BASE')), re.M)
+    if not release:
+        return
+    names = {release.group(1): BASE,
+             f'{release.group(1)}+auto-converge.{version()}': tip}
+    for old in tree.git('tag', '--list', f'{release.group(1)}*').splitlines():
+        if old not in names:
+            tree.git('tag', '-d', old)
+    for name, commit in names.items():
+        if tree.rev(f'{name}^{{commit}}') != tree.rev(commit):
+            tree.git('tag', '-f', '-a', '-m', name, name, commit, env=IDENTITY)
+
+
 def settle(series, tree, stock, tip, force=False):
     """Check the tip out, changing only files that differ, and remember it."""
     if force:
@@ -331,3 +356,4 @@ def settle(series, tree, stock, tip, force=False):
     tree.git('update-ref', STOCK, stock)
     tree.git('update-ref', APPLIED, tip)
     tree.git('config', 'auto-converge.series', series.fingerprint())
+    tag(series, tree, tip)

@@ -14,7 +14,7 @@ ALL := $(shell cd patches && ls -d */BASE | sed 's,/BASE,,' | sort -V)
 STABLE := 7.2 10.0
 CHECK_SERIES ?= $(if $(QEMU_SRC)$(filter-out file,$(origin SERIES)),$(SERIES),$(STABLE))
 export SERIES CHECK_SERIES TESTS WHOLE TEST_TIMEOUT_S QEMU_SRC FORCE OFFSETS SIGNOFF JOBS
-PARTS := lint unit scripts series bisect qtest sanitizers upstream top libvirt soak cross mutate fuzz sanitized
+PARTS := lint unit scripts series bisect qtest sanitizers upstream top libvirt soak cross mutate fuzz sanitized deb
 
 S := scripts
 BUILD := build
@@ -28,6 +28,7 @@ help:
 	@echo 'make check     all tests; ends with "N passed, N failed"'
 	@echo 'make build     stock and patched QEMU; make where-qemu prints the path'
 	@echo 'make series    export the series as mail for git am: build/series-$(SERIES)/'
+	@echo "make deb       Debian's package of QEMU with it, for x86; as root"
 	@echo
 	@echo 'make bench-throttle   what a commanded throttle does to vCPUs; takes gdb'
 	@echo 'make bench-lock       how often vCPUs take the big lock for it; OPTIONS=...'
@@ -76,6 +77,12 @@ build: apply
 
 series: fetch
 	@$S/series/export
+
+# Debian's package with the series in it; half an hour, in a root of its own.
+.PHONY: deb
+deb: export WANT := deb
+deb: apply
+	@$S/deb
 
 hunks:
 	@for name in $(CHECK_SERIES); do \
@@ -169,7 +176,7 @@ where-replay:
 .PHONY: clean distclean
 # What was made from the sources goes; downloads and trees with your commits stay.
 clean:
-	rm -rf $(BUILD)/standalone* $(BUILD)/fuzz* $(BUILD)/guest $(BUILD)/log $(BUILD)/series-* \
+	rm -rf $(BUILD)/deb-* $(BUILD)/root-* $(BUILD)/standalone* $(BUILD)/fuzz* $(BUILD)/guest $(BUILD)/log $(BUILD)/series-* \
 	    $(BUILD)/demo-* $(BUILD)/throttle-* $(BUILD)/bench-guest-* $(BUILD)/soak-* $(BUILD)/load-* \
 	    $(addprefix $(BUILD)/linux-guest/,made root initrd.img) $(BUILD)/*/obj $(BUILD)/*/obj-* \
 	    $(BUILD)/*/bin $(BUILD)/*/built $(BUILD)/ccache

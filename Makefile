@@ -33,6 +33,7 @@ help:
 	@echo 'make bench-throttle   what a commanded throttle does to vCPUs; takes gdb'
 	@echo 'make bench-lock       how often vCPUs take the big lock for it; OPTIONS=...'
 	@echo 'make bench-guest      what it leaves of the work of a Linux guest with redis'
+	@echo "make guestperf QEMU's own benchmark of migration on both; OPTIONS=..."
 	@echo 'make soak      random migrations with faults; N=$(N) SEED=... MINUTES=...'
 	@echo 'make load      a guest of 64 vCPUs to and fro, its monitors busy; OPTIONS=...'
 	@echo 'make fuzz      laws of the controller under libFuzzer, each target for SECONDS=$(SECONDS)'
@@ -145,6 +146,16 @@ bench-guest: build
 	    --image $(BUILD)/linux-guest --qemu-python $(TREE)/python \
 	    --runs $(RUNS) --out $(BUILD)/bench-guest-$(SERIES)
 
+# QEMU's own benchmark of migration, on both.
+.PHONY: guestperf
+guestperf: export WANT := guest
+guestperf: build
+	@$S/guest-image
+	@initrd=$$($S/build stress) && PYTHONPATH=bench python3 -m perf \
+	    --qemu stock=$(STOCK) --qemu patched=$$($S/build where) \
+	    --guestperf $$(dirname $(TREE)/tests/migration*/guestperf) --kernel $(BUILD)/linux-guest/vmlinuz \
+	    --initrd $$initrd --out $(BUILD)/guestperf-$(SERIES) $(OPTIONS)
+
 # Random migrations with faults; SEED is that of the first one.
 N ?= 100
 .PHONY: soak
@@ -177,7 +188,7 @@ where-replay:
 # What was made from the sources goes; downloads and trees with your commits stay.
 clean:
 	rm -rf $(BUILD)/deb-* $(BUILD)/root-* $(BUILD)/standalone* $(BUILD)/fuzz* $(BUILD)/guest $(BUILD)/log $(BUILD)/series-* \
-	    $(BUILD)/demo-* $(BUILD)/throttle-* $(BUILD)/bench-guest-* $(BUILD)/soak-* $(BUILD)/load-* \
+	    $(BUILD)/demo-* $(BUILD)/throttle-* $(BUILD)/bench-guest-* $(BUILD)/soak-* $(BUILD)/load-* $(BUILD)/guestperf-* \
 	    $(addprefix $(BUILD)/linux-guest/,made root initrd.img) $(BUILD)/*/obj $(BUILD)/*/obj-* \
 	    $(BUILD)/*/bin $(BUILD)/*/built $(BUILD)/ccache
 

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Copyright (c) 2026 the auto-converge authors
+"""
+QEMU's own benchmark of migration, guestperf, with its own comparisons, on
+several QEMUs in turn. The reports are guestperf's: guestperf-plot.py reads
+them. Where KVM is there, guestperf-batch.py with --filter does the same for one
+QEMU; here TCG stands in for it elsewhere.
+"""
+
+import argparse
+import glob
+import json
+import os
+import statistics
+import sys
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
+from typing import Any, Dict, List, Tuple
+
+from migbench.errors import BenchError
+from migbench.program import run_program
+
+FILTER = 'auto-converge-bandwidth/*-[13]*mbs,auto-converge-bandwidth/*-1gbs'
+MEMORY_GIB = 1
+SLEEP_S = 10                    # of undisturbed work before and after
+MS_PER_S = 1000
+
+
+@dataclass
+class Row:
+    """One migration, in figures."""
+    scenario: str
+    qemu: str
+    run: int
+    outcome: str
+    total_s: float
+    downtime_ms: float
+    passes: int
+    throttle_pct: float             # highest that a pass began with
+    work_kept: float                # of the guest's speed before, 0..1
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog='perf', description=__doc__)
+    parser.add_argument('--qemu', action='append', required=True,
+                        metavar='NAME=PATH', help='one or more')
+    parser.add_argument('--guestperf', required=True, metavar='DIR',
+                        help="the directory in QEMU's tests/ that has it")
+    for name in ('kernel', 'initrd', 'out'):
+        parser.add_argument(f'--{name}', required=True)
+    parser.add_argument('--filter', default=FILTER, metavar='PATTERN,...',
+                        help='of COMPARISON/SCENARIO; default: %(default)s')
+    parser.add_argument('--runs', type=int, default=1)
+    parser.add_argument('--max-time', type=int, default=180,
+                        help='s; a migration is cancelled then; default: 180')
+    parser.add_argument('--max-iters', type=int, default=1000,
+                        help='passes, likewise; default: 1000')
+    arguments = parser.parse_args()
+    if not all('=' in qemu for qemu in arguments.qemu):
+        parser.error('--qemu: NAME=PATH')
+    return arguments
+
+
+def hardware_kvm() -> bool:
+    """A KVM that interprets instructions boots no Linux in useful time."""
+    with open('/proc/cpuinfo', encoding='ascii', errors='replace') as info:
+        text = info.read()
+    return os.access('/dev/kvm', os.W_OK) and (' vmx' in text or ' svm' in text)
+
+
+def make_engine(arguments: argparse.Namespace, binary: str) -> Any:
+    """guestperf's, but for the accelerator."""
+    # late, because --guestperf says where it is
+    # pylint: disable=import-outside-toplevel, import-error
+    from guestperf.engine import Engine
+
+    class TcgEngine(Engine):        # type: ignore[misc]
+        """The same guest without KVM."""
+
+        def _get_common_args(self, hardware: Any,
+                             tunnelled: bool = False) -> List[str]:
+            words = super()._get_common_args(hardware, tunnelled)
+            for old, new in (('kvm', 'tcg'), ('host', 'max')):
+                words[words.index(old)] = new
+            return list(words)
+
+    kind = Engine if hardware_kvm() else TcgEngine
+    return kind(binary, 'localhost', arguments.kernel, arguments.initrd,
+                transport='unix', sleep=SLEEP_S)
+
+
+def scenarios(arguments: argparse.Namespace) -> List[Tuple[str, Any]]:
+    """Those of guestperf that the filter names."""
+    # pylint: disable=import-outside-toplevel, import-error
+    from guestperf.comparison import COMPARISONS
+
+    # pylint: disable=protected-access
+    found = [(f'{comparison._name}/{scenario._name}', scenario)
+             for comparison in COMPARISONS
+             for scenario in comparison._scenarios]
+    patterns = arguments.filter.split(',')
+    chosen = [(name, scenario) for name, scenario in found
+              if any(fnmatch(name, pattern) for pattern in patterns)]
+    if not chosen:
+        raise BenchError(f"--filter '{arguments.filter}' names no scenario; "
+                         f"there is: {' '.join(name for name, _ in found)}")
+    for _, scenario in chosen:
+        scenario._max_time = arguments.max_time
+        scenario._max_iters = arguments.max_iters
+    return chosen
+
+
+def kept(report: Dict[str, Any]) -> float:
+    """
+    The guest's speed from the first pass to its last word at the source,
+    against the one before. A timing: ms for one GB, at the guest's clock.
+    """
+    history = report['progress_history']
+    speeds: Dict[bool, List[float]] = {False: [], True: []}
+    end = history[-1]['now']
+    start = end - history[-1]['duration'] / MS_PER_S
+    for timing in report['guest_timings']:
+        if timing['timestamp'] <= end:
+            speeds[timing['timestamp'] > start].append(1 / timing['value'])
+    if not (speeds[False] and speeds[True]):
+        return float('nan')
+    return statistics.mean(speeds[True]) / statistics.median(speeds[False])
+
+
+def make_row(name: str, qemu: str, run: int, report: Dict[str, Any]) -> Row:
+    """What a report of guestperf says."""
+    history = report['progress_history']
+    last = history[-1]
+    return Row(name, qemu, run, last['status'],
+               last['duration'] / MS_PER_S, last['downtime'],
+               last['ram']['iterations'],
+               max(step['throttle_pcent'] for step in history), kept(report))
+
+
+def table(rows: List[Row]) -> str:
+    """A line a run."""
+    width = max(len(row.scenario) for row in rows)
+    lines = [f"{'scenario':{width}} {'QEMU':8} run  outcome    total s "
+             'stop ms passes throttle  speed']
+    for row in rows:
+        lines.append(f'{row.scenario:{width}} {row.qemu:8} {row.run:3}  '
+                     f'{row.outcome:10} {row.total_s:7.1f} '
+                     f'{row.downtime_ms:7.0f} {row.passes:6} '
+                     f'{row.throttle_pct:6.0f} %  {row.work_kept:5.2f}')
+    return '\n'.join(lines)
+
+
+def main() -> int:
+    """Run; the exit status."""
+    arguments = parse_arguments()
+    sys.path.insert(0, os.path.abspath(arguments.guestperf))
+    os.makedirs(arguments.out, exist_ok=True)
+    for old in glob.glob(f'{arguments.out}/*.json'):
+        os.unlink(old)
+    # pylint: disable=import-outside-toplevel, import-error
+    from guestperf.hardware import Hardware
+    hardware = Hardware(cpus=1, mem=MEMORY_GIB)
+    rows: List[Row] = []
+    for run in range(1, arguments.runs + 1):
+        for name, scenario in scenarios(arguments):
+            for qemu in arguments.qemu:
+                label, binary = qemu.split('=', 1)
+                text = make_engine(arguments, binary).run(hardware,
+                                                          scenario).to_json()
+                file = f"{name.split('/')[-1]}-{label}-{run}.json"
+                with open(os.path.join(arguments.out, file), 'w',
+                          encoding='utf-8') as out:
+                    out.write(text)
+                rows.append(make_row(name, label, run, json.loads(text)))
+                print(table(rows[-1:]).split('\n')[1], flush=True)
+    with open(os.path.join(arguments.out, 'rows.json'), 'w',
+              encoding='utf-8') as out:
+        json.dump([asdict(row) for row in rows], out, indent=1)
+    print(f'\n{table(rows)}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(run_program('perf', main))

@@ -50,7 +50,8 @@ static const size_t doubles[] = {
     MEMBER(exponent), MEMBER(stop_bytes), MEMBER(drain_bps), MEMBER(attempt_s),
     MEMBER(let_go_s), MEMBER(wait_s), MEMBER(peak_ratio),
     MEMBER(peak_dirty_bytes), MEMBER(bulk_s), MEMBER(free_s),
-    MEMBER(free_run_s), MEMBER(slow_s), MEMBER(waited_s), MEMBER(fastest_bps),
+    MEMBER(free_run_s), MEMBER(burst_s), MEMBER(burst_run_s), MEMBER(slow_s),
+    MEMBER(waited_s), MEMBER(fastest_bps),
 };
 
 static void law_numbers(const AutoConvergeState *state)

@@ -23,7 +23,7 @@
 /*
  * So many bad windows begin a throttle, in a row as long as waiting is allowed:
  * one may be a burst, or a link that fell for a moment.  With 1, 2, 3 and
- * 6, 154, 114, 103 and 69 of 1740 periodic guests that converge unaided are
+ * 6, 128, 101, 91 and 64 of 1740 periodic guests that converge unaided are
  * throttled; and the median guest that needs it takes 0.14, 0.19, 0.25 and 0.42
  * times as long as under the counter.
  * Breaks: /auto-converge/law/confirmed
@@ -31,10 +31,10 @@
 #define BAD_WINDOWS 2
 
 /*
- * A guest that executes so many times what it did on the average has a burst,
- * and it may be over before the throttle would have helped.  With 2, 146 of
- * the 1740 are throttled, with 1.2 100, but the load of guests differs by that
- * much without being a burst.
+ * A guest that executes so many times what it did on the average before has a
+ * burst, and it may be over before the throttle would have helped.  With 2, 140
+ * of the 1740 are throttled, with 1.2 100, but the load of guests differs by
+ * that much without being a burst.
  * Breaks: /auto-converge/law/burst
  */
 #define BURST 1.5
@@ -53,6 +53,13 @@
  * Breaks: /auto-converge/law/slow-link
  */
 #define SLOW_LINK_S 60.0
+
+/*
+ * And a link that falls again and again has carried the guest away after so
+ * many times the longer of these, or never will.
+ * Breaks: /auto-converge/law/slow-link-again
+ */
+#define SLOW_LINK_WAITS 3.0
 
 /*
  * But no longer than the former with less than so many downtime limits left:
@@ -116,6 +123,8 @@ static bool link_is_slow(const AutoConvergeState *state, const Window *win,
 
     return dirty_bps <= THRESHOLD_RATIO_MAX * state->fastest_bps &&
            win->link_bps < SLOW_LINK * state->fastest_bps &&
+           state->waited_s <
+           SLOW_LINK_WAITS * fmax(state->bulk_s, SLOW_LINK_S) &&
            state->slow_s < fmax(clear ? state->bulk_s : 0, SLOW_LINK_S);
 }
 
@@ -173,10 +182,20 @@ bool ac_may_wait(const AutoConvergeState *state)
     return state->free_s < 2 * state->bulk_s;
 }
 
+/* Does it execute more than before, in what was no burst either? */
+static bool is_burst(const AutoConvergeState *state, const Window *win,
+                     double run_s)
+{
+    double before_s = state->free_s - state->burst_s - win->elapsed_s;
+    double before_run_s = state->free_run_s - state->burst_run_s - run_s;
+
+    return before_s > 0 && win->run_share * before_s > BURST * before_run_s;
+}
+
 AutoConvergeReason ac_reason_to_wait(AutoConvergeState *state,
                                      const Window *win, const Limits *lim)
 {
-    bool burst = win->run_share * state->free_s > BURST * state->free_run_s;
+    double run_s = win->run_share * win->elapsed_s;
 
     if (isfinite(win->left_s)) {
         return deadline_is_far(win) ? AUTO_CONVERGE_REASON_DEADLINE :
@@ -190,7 +209,9 @@ AutoConvergeReason ac_reason_to_wait(AutoConvergeState *state,
     if (may_be_patient(state, win, lim)) {
         return AUTO_CONVERGE_REASON_PATIENCE;
     }
-    if (burst && ac_may_wait(state)) {
+    if (is_burst(state, win, run_s) && ac_may_wait(state)) {
+        state->burst_s += win->elapsed_s;
+        state->burst_run_s += run_s;
         state->bad_windows = 0; /* the one in which it ends is bad, too */
         return AUTO_CONVERGE_REASON_BURST;
     }

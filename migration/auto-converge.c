@@ -38,7 +38,8 @@ static void watch(AutoConvergeState *state, AutoConvergeDecision *next,
 
     state->looks = reason == AUTO_CONVERGE_REASON_ENGAGE &&
                    ac_wants_look(state, win, lim);
-    state->looked = state->looks;
+    /* Later, one look that finds it calm is enough: it has to end. */
+    state->looked = state->looks || (state->looked && !ac_may_wait(state));
     if (state->looks) {
         reason = AUTO_CONVERGE_REASON_UNCONFIRMED;
     }
@@ -111,8 +112,8 @@ static void decide(AutoConvergeState *state, AutoConvergeDecision *next,
         decide_bad(state, next, win, lim);
     } else {
         state->slow_s = 0;
-        state->looked = false;
         if (ac_may_wait(state)) {
+            state->looked = false;
             state->bad_windows = 0;
         }
         decide_good(next, win, lim);

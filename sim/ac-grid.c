@@ -46,6 +46,19 @@ static const Axis periodic[] = {
     { offsetof(AcPoint, hot_cold), AXIS(0, 1) },
 };
 
+static const Axis resonance[] = {
+    { offsetof(AcPoint, ram_bytes), AXIS(4 * GB, 16 * GB) },
+    { offsetof(AcPoint, link_bps), AXIS(100 * MB, 1000 * MB) },
+    { offsetof(AcPoint, set_share), AXIS(0.02, 0.1, 0.5) },
+    { offsetof(AcPoint, rate_ratio), AXIS(1.2, 3.8, 12, 38) },
+    { offsetof(AcPoint, period_s), AXIS(1, 1.17, 1.37, 1.6, 1.87, 2.19, 2.57,
+        3, 3.51, 4.11, 4.81, 5.62, 6.58, 7.7, 9.01, 10.5, 12.3, 14.4, 16.9,
+        19.7, 23.1, 27, 31.6, 37, 43.3, 50.7, 59.3, 69.3, 81.1, 94.9, 111) },
+    { offsetof(AcPoint, duty), AXIS(0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7) },
+    { offsetof(AcPoint, phase), AXIS(0.3) },
+    { offsetof(AcPoint, hot_cold), AXIS(0, 1) },
+};
+
 static const Axis brown_outs[] = {
     { offsetof(AcPoint, ram_bytes), AXIS(4 * GB, 16 * GB) },
     { offsetof(AcPoint, link_bps), AXIS(100 * MB, 1000 * MB) },
@@ -92,6 +105,11 @@ AcPoint *ac_grid_points(unsigned *count)
 AcPoint *ac_grid_periodic(unsigned *count)
 {
     return grid_points(periodic, ARRAY_SIZE(periodic), count);
+}
+
+AcPoint *ac_grid_resonance(unsigned *count)
+{
+    return grid_points(resonance, ARRAY_SIZE(resonance), count);
 }
 
 AcPoint *ac_grid_brown_outs(unsigned *count)

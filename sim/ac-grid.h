@@ -75,6 +75,9 @@ typedef struct AcSummary {
 AcPoint *ac_grid_points(unsigned *count);
 /* 2304 guests that are busy for a part of each period only */
 AcPoint *ac_grid_periodic(unsigned *count);
+
+/* ... and with many periods, of which some fit to the passes */
+AcPoint *ac_grid_resonance(unsigned *count);
 /* 1296 guests that would converge, and a link that falls and recovers */
 AcPoint *ac_grid_brown_outs(unsigned *count);
 

@@ -509,8 +509,16 @@ static void test_compressible(void)
 typedef struct Unaided {
     unsigned guests;
     unsigned throttled, stopped;
+    unsigned calm_guests; /* of them, those that the bulk pass saw calm */
+    unsigned calm_throttled, calm_stopped;
     double lost_s, counter_lost_s; /* without the final, ordinary stop */
 } Unaided;
+
+/* For how long it is busy from the start, before it is so no more */
+static double first_busy_s(const AcPoint *point)
+{
+    return fmax(point->duty - point->phase, 0) * point->period_s;
+}
 
 static Unaided run_unaided(const AutoConvergeConfig *config,
                            const AcPoint *points, unsigned count)
@@ -523,6 +531,7 @@ static Unaided run_unaided(const AutoConvergeConfig *config,
         AcLink link = ac_link_from_point(&points[i]);
         AcRun run = { .kind = AC_KIND_ADAPTIVE };
         AcResult ours = ac_run(&run, config, &guest, &link), counter;
+        bool calm = first_busy_s(&points[i]) < ours.bulk_s;
 
         g_assert_cmpint(ours.outcome, !=, AC_OUTCOME_ENDLESS);
         run.kind = AC_KIND_NONE;
@@ -535,19 +544,25 @@ static Unaided run_unaided(const AutoConvergeConfig *config,
         sum.guests++;
         sum.throttled += ours.throttle_max_permille > 0;
         sum.stopped += ours.outcome == AC_OUTCOME_STOPPED;
+        sum.calm_guests += calm;
+        sum.calm_throttled += calm && ours.throttle_max_permille > 0;
+        sum.calm_stopped += calm && ours.outcome == AC_OUTCOME_STOPPED;
         sum.lost_s += ours.lost_s - ours.downtime_s;
         sum.counter_lost_s += counter.lost_s - counter.downtime_s;
     }
     g_test_message("%u converge unaided: %u throttled, %u stopped, lost "
-                   "%.0f s, counter %.0f s", sum.guests, sum.throttled,
-                   sum.stopped, sum.lost_s, sum.counter_lost_s);
+                   "%.0f s, counter %.0f s; %u were calm in the bulk pass, "
+                   "for a time: %u throttled, %u stopped",
+                   sum.guests, sum.throttled, sum.stopped, sum.lost_s,
+                   sum.counter_lost_s, sum.calm_guests, sum.calm_throttled,
+                   sum.calm_stopped);
     return sum;
 }
 
 /*
  * Busy for a part of each period only.  Nobody can tell a guest that is busy
- * for longer than the migration takes from one that stays busy; the others are
- * left alone, mostly.
+ * from before the bulk pass till after it from one that stays busy; the others
+ * are left alone, mostly.
  */
 static void test_periodic(void)
 {
@@ -558,12 +573,35 @@ static void test_periodic(void)
 
     g_assert_cmpuint(sum.guests, >=, 1500);                      /* [1740] */
     g_assert_cmpuint(sum.throttled * 100, <=, 8 * sum.guests);   /* [6.6] */
+    g_assert_cmpuint(sum.calm_guests, >=, 1000);
+    g_assert_cmpuint(sum.calm_throttled * 100, <=, 3 * sum.calm_guests);
     g_assert_cmpuint(sum.stopped, ==, 0);
     g_assert_cmpfloat(sum.lost_s, <=, 0.6 * sum.counter_lost_s); /* [0.34] */
 
     config.throttle_max_pct = 80;
     sum = run_unaided(&config, points, count);
     g_assert_cmpuint(sum.stopped * 100, <=, 5 * sum.guests);     /* [4.9] */
+    g_free(points);
+}
+
+/*
+ * Guests whose periods fit to their passes: busy in every second of them, and
+ * calm when they are looked at.  All end.
+ */
+static void test_resonance(void)
+{
+    AutoConvergeConfig config = unbounded_config();
+    unsigned count, i;
+    AcPoint *points = ac_grid_resonance(&count);
+
+    for (i = 0; i < count; i++) {
+        AcGuest guest = ac_guest_from_point(&points[i]);
+        AcLink link = ac_link_from_point(&points[i]);
+        AcRun run = { .kind = AC_KIND_ADAPTIVE };
+        AcResult ours = ac_run(&run, &config, &guest, &link);
+
+        g_assert_cmpint(ours.outcome, !=, AC_OUTCOME_ENDLESS);
+    }
     g_free(points);
 }
 
@@ -665,6 +703,7 @@ int main(int argc, char **argv)
     g_test_add_func("/auto-converge/grid/bars", test_bars);
     g_test_add_func("/auto-converge/grid/compressible", test_compressible);
     g_test_add_func("/auto-converge/grid/periodic", test_periodic);
+    g_test_add_func("/auto-converge/grid/resonance", test_resonance);
     g_test_add_func("/auto-converge/grid/brown-outs", test_brown_outs);
     g_test_add_func("/auto-converge/grid/deadline", test_deadline);
     return g_test_run();

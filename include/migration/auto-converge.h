@@ -276,6 +276,8 @@ typedef struct AutoConvergeState {
     double bulk_s;            /* the bulk pass, had no page been zero */
     double free_s;            /* in WATCH so far, the bulk pass included */
     double free_run_s;        /* and what the guest executed in it */
+    double burst_s;           /* of both, what was waited for a burst */
+    double burst_run_s;
     double slow_s;            /* of that, with a slow link, without a break */
     double waited_s;          /* in all for a slow link */
     double fastest_bps;       /* the highest B so far, without zero pages */

@@ -561,8 +561,8 @@ static void test_confirmed(void)
 }
 
 /*
- * 20 % of a CPU in the bulk pass, all of one now: 2.5, 2.0 and 1.7 times the
- * mean, and then the wait was as long as the bulk pass.
+ * Less than a CPU in the bulk pass, all of one now, which is that many times as
+ * much however long it lasts; and then the wait was as long as the bulk pass.
  */
 static void test_burst(void)
 {
@@ -571,14 +571,16 @@ static void test_burst(void)
     AutoConvergeDecision d;
     unsigned i;
 
-    begin(&state, 4000, 640);
-    for (i = 0; i < 3; i++) {
-        d = step(&state, &defaults, bad);
-        g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_BURST);
-        g_assert_cmpuint(d.throttle_permille, ==, 0);
+    for (unsigned share_pct = 20; share_pct <= 60; share_pct += 40) {
+        begin(&state, share_pct * 200, 640);
+        for (i = 0; i < 3; i++) {
+            d = step(&state, &defaults, bad);
+            g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_BURST);
+            g_assert_cmpuint(d.throttle_permille, ==, 0);
+        }
+        d = step_twice(&state, &defaults, bad);
+        g_assert_cmpuint(d.throttle_permille, >, 0);
     }
-    d = step_twice(&state, &defaults, bad);
-    g_assert_cmpuint(d.throttle_permille, >, 0);
 
     /* The window in which it ends is bad, and not that busy any more. */
     begin(&state, 4000, 640);
@@ -640,6 +642,28 @@ static void test_slow_link(void)
     });
     d = step(&state, &defaults, slow);
     g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_UNCONFIRMED);
+}
+
+/*
+ * A link that falls for 25 s, over and over: it was waited for 175 s, which is
+ * less than three minutes, and then once more.
+ */
+static void test_slow_link_again(void)
+{
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+    unsigned waits;
+
+    begin(&state, 20000, 640);
+    for (waits = 0; waits < 100; waits++) {
+        d = step(&state, &defaults, window(25000, 25000, 250, 250, 640));
+        if (d.reason != AUTO_CONVERGE_REASON_SLOW_LINK) {
+            break;
+        }
+        d = step(&state, &defaults, window(6400, 6400, 200, 640, 640));
+        g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_CONVERGES);
+    }
+    g_assert_cmpuint(waits, ==, 8);
 }
 
 /*
@@ -1150,6 +1174,42 @@ static void test_look_long_passes(void)
         g_assert_cmpint(state.looks, ==, left == 40);
         g_assert_cmpint(state.last.throttle_permille > 0, ==, left == 25);
     }
+}
+
+/*
+ * Busy in every other window, and always found calm when it is looked at: it is
+ * throttled all the same when it could have waited for long enough.
+ */
+static void test_looks_end(void)
+{
+    static const unsigned calm[] = { 1, 2, 3, 4 };
+    AutoConvergeSample idle = look(504, calm, ARRAY_SIZE(calm));
+    AutoConvergeConfig config = defaults;
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+    unsigned looks = 0, i;
+
+    config.looks = true;
+    idle.guest_run_ns /= 20;
+    for (i = 0; i < ARRAY_SIZE(calm); i++) {
+        idle.counts[i].guest_run_ns /= 20;
+    }
+    begin(&state, 20000, 640);
+    for (i = 0; i < 1000; i++) {
+        d = step(&state, &config, window(6400, 6400, 640, 640, 640));
+        if (d.throttle_permille > 0) {
+            break;
+        }
+        if (state.looks) {
+            looks++;
+            d = step(&state, &config, idle);
+            g_assert_cmpuint(d.throttle_permille, ==, 0);
+        }
+        d = step(&state, &config, window(6400, 6400, 200, 640, 640));
+        g_assert_cmpuint(d.throttle_permille, ==, 0);
+    }
+    g_assert_cmpuint(i, <, 1000);
+    g_assert_cmpuint(looks, ==, 1);
 }
 
 /*
@@ -1887,9 +1947,12 @@ static void add_law_tests(void)
                     test_first_look_passes);
     g_test_add_func("/auto-converge/law/look-long-passes",
                     test_look_long_passes);
+    g_test_add_func("/auto-converge/law/looks-end", test_looks_end);
     g_test_add_func("/auto-converge/law/confirmed", test_confirmed);
     g_test_add_func("/auto-converge/law/burst", test_burst);
     g_test_add_func("/auto-converge/law/slow-link", test_slow_link);
+    g_test_add_func("/auto-converge/law/slow-link-again",
+                    test_slow_link_again);
     g_test_add_func("/auto-converge/law/predicts-what-was-measured",
                     test_predicts_what_was_measured);
     g_test_add_func("/auto-converge/law/patience-ends", test_patience_ends);

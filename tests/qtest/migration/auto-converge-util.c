@@ -48,11 +48,22 @@ int64_t ac_query_int(QTestState *qts, const char *key)
     return value;
 }
 
+/* The last event of a migration may come a little after its end. */
+#define END_POLLS 500
+
+/* Every answer brings what events there are. */
 QDict *ac_next_event(QTestState *qts)
 {
-    QDict *event = qtest_qmp_eventwait_ref(qts, "MIGRATION_AUTO_CONVERGE");
-    QDict *data = qdict_get_qdict(event, "data");
+    unsigned polls = 0;
+    QDict *event, *data;
 
+    while (!(event = qtest_qmp_event_ref(qts, "MIGRATION_AUTO_CONVERGE"))) {
+        if (workload_has_ended(qts) && ++polls > END_POLLS) {
+            g_error("the migration has ended, and there is no such event");
+        }
+        g_usleep(10 * 1000);
+    }
+    data = qdict_get_qdict(event, "data");
     qobject_ref(data);
     qobject_unref(event);
     return data;

@@ -29,7 +29,7 @@ WorkloadMigration ac_prepare_with(const char *workload, const char *extra);
 QDict *ac_query(QTestState *qts);
 int64_t ac_query_int(QTestState *qts, const char *key);
 
-/* The data of the next event MIGRATION_AUTO_CONVERGE. */
+/* The data of the next event MIGRATION_AUTO_CONVERGE; fails when none comes. */
 QDict *ac_next_event(QTestState *qts);
 
 /* Take events until one has @value for @key; returns its data. */

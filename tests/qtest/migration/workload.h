@@ -75,6 +75,9 @@ QDict *workload_query(QTestState *qts, const char *command);
 
 /* The status is that of the migration. */
 bool workload_has_status(QTestState *qts, const char *status);
+/* Completed, failed or cancelled */
+bool workload_has_ended(QTestState *qts);
+/* Fails when another end comes. */
 void workload_wait_status(QTestState *qts, const char *status);
 bool workload_is_running(QTestState *qts);
 

@@ -134,7 +134,7 @@ static void end_stop(AutoConvergeReason reason)
 /* Bytes on the wire, or pages: a slow link shows in one of them first. */
 static bool has_progressed(const MigrationState *s)
 {
-    uint64_t sent_bytes = s->iteration_initial_bytes;
+    uint64_t sent_bytes = qatomic_read_u64(&s->iteration_initial_bytes);
     uint64_t remaining_bytes = ram_bytes_remaining();
     bool progress = sent_bytes != stop.sent_bytes ||
                     remaining_bytes != stop.remaining_bytes;

@@ -23,8 +23,8 @@
 /*
  * So many bad windows begin a throttle, in a row as long as waiting is allowed:
  * one may be a burst, or a link that fell for a moment.  With 1, 2, 3 and
- * 6, 128, 101, 91 and 64 of 1740 periodic guests that converge unaided are
- * throttled; and the median guest that needs it takes 0.14, 0.19, 0.25 and 0.42
+ * 6, 128, 101, 93 and 64 of 1740 periodic guests that converge unaided are
+ * throttled; and the median guest that needs it takes 0.13, 0.19, 0.25 and 0.42
  * times as long as under the counter.
  * Breaks: /auto-converge/law/confirmed
  */
@@ -32,7 +32,7 @@
 
 /*
  * A guest that executes so many times what it did on the average before has a
- * burst, and it may be over before the throttle would have helped.  With 2, 140
+ * burst, and it may be over before the throttle would have helped.  With 2, 141
  * of the 1740 are throttled, with 1.2 100, but the load of guests differs by
  * that much without being a burst.
  * Breaks: /auto-converge/law/burst
@@ -55,8 +55,8 @@
 #define SLOW_LINK_S 60.0
 
 /*
- * And a link that falls again and again has carried the guest away after so
- * many times the longer of these, or never will.
+ * A link that falls again and again is waited for no longer, in all, than so
+ * many times the longer of these.
  * Breaks: /auto-converge/law/slow-link-again
  */
 #define SLOW_LINK_WAITS 3.0

@@ -32,7 +32,6 @@ UNLIMITED_BPS = 10 ** 12
 STOP_MS = 5000                  # ends it where nothing throttles
 HOP_TIMEOUT_S = 240             # a hop that lasts longer is broken
 REPORT_TIMEOUT_S = 60
-POLL_PERIOD_S = 0.1
 
 
 @dataclass
@@ -73,20 +72,8 @@ def set_up(machine: Machine, host: Host) -> None:
     if host.patched:
         parameters = {'max-bandwidth': LINK_BPS, 'downtime-limit': 30,
                       'max-cpu-throttle': CEILING_PCT}
-        machine.qmp('migrate-set-capabilities', capabilities=[
-            {'capability': 'auto-converge', 'state': True}])
+        machine.set_capabilities({'auto-converge': True})
     machine.qmp('migrate-set-parameters', **parameters)
-
-
-def wait_end(machine: Machine) -> Dict[str, Any]:
-    """The final query-migrate."""
-    while True:
-        info: Dict[str, Any] = machine.qmp('query-migrate')
-        if info.get('status') == 'completed':
-            return info
-        if info.get('status') in ('failed', 'cancelled'):
-            raise BenchError(f"{info['status']}: {info.get('error-desc')}")
-        time.sleep(POLL_PERIOD_S)
 
 
 def hop(source: Machine, dest: Machine, host: Host, uri: str) -> str:
@@ -95,7 +82,9 @@ def hop(source: Machine, dest: Machine, host: Host, uri: str) -> str:
     dest.qmp('migrate-incoming', uri=uri)
     since = time.time()
     source.qmp('migrate', uri=uri)
-    info = wait_end(source)
+    info = source.wait_migration_end()
+    if info['status'] != 'completed':
+        raise BenchError(f"{info['status']}: {info.get('error-desc')}")
     if not dest.serial.wait_report(since, REPORT_TIMEOUT_S):
         raise BenchError('the guest is silent at the destination')
     verdict = dest.serial.verify()

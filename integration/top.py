@@ -131,9 +131,8 @@ class Watched:
         if self._patched:
             parameters['cpu-throttle-fallback'] = 'none'
         # it does not complete before it was looked at
-        self._source.qmp('migrate-set-capabilities', capabilities=[
-            {'capability': name, 'state': True}
-            for name in ('auto-converge', 'pause-before-switchover')])
+        self._source.set_capabilities({'auto-converge': True,
+                                       'pause-before-switchover': True})
         self._source.qmp('migrate-set-parameters', **parameters)
         self._parameters = self._source.qmp('query-migrate-parameters')
         uri = f'unix:{self._directory}/migration'

@@ -17,12 +17,12 @@ import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from typing import Any, Dict, List, Optional
+from typing import List, Optional
 
 from migbench.errors import BenchError
 from migbench.machine import Machine, MachineConfig, use_qemu_python
 from migbench.migrate import deadline
-from migbench.migrate_info import percent
+from migbench.migrate_info import END_STATUSES, percent
 from migbench.program import add_needed, run_program
 
 from .poller import Poller
@@ -46,7 +46,6 @@ RAMP = 0.2                      # of the hops, before memory is compared
 GROWTH_MAX = 0.05
 GROWTH_MAX_KIB = 4096
 NO_SWITCHOVER = 'pause-before-switchover'
-END_STATES = ('completed', 'failed', 'cancelled')
 
 
 @dataclass
@@ -80,12 +79,6 @@ def own_kib(pid: int) -> int:
             if line.startswith('RssAnon:'):
                 return int(line.split()[1])
     raise BenchError('no RssAnon in /proc/PID/status')
-
-
-def set_capabilities(machine: Machine, state: bool, *names: str) -> None:
-    """All to the same."""
-    machine.qmp('migrate-set-capabilities', capabilities=[
-        {'capability': name, 'state': state} for name in names])
 
 
 def speed_bps(machine: Machine) -> float:
@@ -153,18 +146,18 @@ class Load:
 
     def _hop(self, source: Machine, dest: Machine, number: int) -> Hop:
         uri = f'unix:{self._directory}/migration{number}.sock'
-        set_capabilities(source, True, 'auto-converge', NO_SWITCHOVER)
+        source.set_capabilities({'auto-converge': True, NO_SWITCHOVER: True})
         source.qmp('migrate-set-parameters', **{
             'max-bandwidth': self._link_bps, 'downtime-limit': NO_DOWNTIME_MS,
             'max-cpu-throttle': CEILING_PCT, 'cpu-throttle-fallback': 'none'})
         hop = Hop(cancelled_pct=self._cancel_one(source))
-        set_capabilities(source, False, NO_SWITCHOVER)
+        source.set_capabilities({NO_SWITCHOVER: False})
         source.qmp('migrate-set-parameters', downtime_limit=int(
             DOWNTIME_SHARE * SET_MIB * KIB * KIB / self._link_bps * 1000))
         dest.qmp('migrate-incoming', uri=uri)
         began = time.time()
         source.qmp('migrate', uri=uri)
-        info = self._wait(source)
+        info = source.wait_migration_end()
         hop.took_s = time.time() - began
         if info['status'] != 'completed':
             raise BenchError(f"hop {number}: {info['status']}: "
@@ -189,7 +182,7 @@ class Load:
         throttle = 0.0
         while not throttle and time.monotonic() < end:
             info = source.qmp('query-migrate')
-            if info.get('status') in END_STATES:
+            if info.get('status') in END_STATUSES:
                 raise BenchError('a migration to nowhere has '
                                  f"{info['status']}")
             throttle = percent(info.get('auto-converge', {}),
@@ -198,18 +191,10 @@ class Load:
                 break
             time.sleep(POLL_S)
         source.qmp('migrate_cancel')
-        info = self._wait(source)
+        info = source.wait_migration_end()
         if info['status'] == 'completed':
             raise BenchError('a migration was cancelled, and completed')
         return throttle
-
-    @staticmethod
-    def _wait(source: Machine) -> Dict[str, Any]:
-        while True:
-            info: Dict[str, Any] = source.qmp('query-migrate')
-            if info.get('status') in END_STATES:
-                return info
-            time.sleep(POLL_S)
 
     @staticmethod
     def _tell(number: int, hop: Hop) -> None:

@@ -12,7 +12,7 @@ from convergetop.plain import PLAIN_PERIOD_S, line
 from convergetop.text import bar
 
 from .metrics import Metrics
-from .migrate import END_STATES, Run
+from .migrate import Run
 from .migrate_info import Sample
 
 BAR_MAX_WIDTH = 24          # characters
@@ -54,7 +54,7 @@ class Progress:
         if width >= BAR_MIN_WIDTH and sample.total:
             text += ' ' + bar(1 - sample.remaining / sample.total, width)
         self._stream.write('\r' + text[:columns - 1] + '\x1b[K')
-        if sample.status in END_STATES:
+        if sample.status in shown.END_STATUSES:
             self._stream.write('\n')
         self._stream.flush()
 

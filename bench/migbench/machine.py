@@ -6,12 +6,16 @@
 import os
 import shutil
 import sys
+import time
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Dict, List, Optional, Sequence, Type
 
 from .errors import BenchError
 from .console import SerialPort
+from .migrate_info import END_STATUSES
+
+POLL_PERIOD_S = 0.05
 
 
 def use_qemu_python(directory: str) -> None:
@@ -128,6 +132,20 @@ class Machine:
         if 'error' in reply:
             raise BenchError(f"QMP '{command}': {reply['error']['desc']}")
         return reply['return']
+
+    def set_capabilities(self, states: Dict[str, bool]) -> None:
+        """Of migration, by name."""
+        self.qmp('migrate-set-capabilities', capabilities=[
+            {'capability': name, 'state': state}
+            for name, state in states.items()])
+
+    def wait_migration_end(self) -> Dict[str, Any]:
+        """query-migrate, as soon as that is at an end, whichever."""
+        while True:
+            info: Dict[str, Any] = self.qmp('query-migrate')
+            if info.get('status') in END_STATUSES:
+                return info
+            time.sleep(POLL_PERIOD_S)
 
     def events(self) -> List[Dict[str, Any]]:
         """QMP events since the last call."""

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Type
 from .errors import BenchError
 from .link import Link
 from .machine import Machine, MachineConfig
-from .migrate_info import Events, Sample, make_sample
+from .migrate_info import END_STATUSES, Events, Sample, make_sample
 from .console import Report, Verdict
 from .vcpu_monitor import VcpuClock, read_vcpu_clock
 
@@ -24,7 +24,6 @@ END_TIMEOUT_S = 60          # for a cancellation or switchover to come through
 RESUME_TIMEOUT_S = 30       # for the guest to report after its migration
 RUN_GRACE_S = 150           # beyond the time limit a run is broken, not slow
 SETTLE_S = 0.5              # after boot, before the baseline
-END_STATES = ('completed', 'failed', 'cancelled')
 
 
 @dataclass
@@ -141,9 +140,7 @@ class Migration:
         plan = self._plan
         capabilities = {'events': True, 'auto-converge': True,
                         **plan.capabilities}
-        source.qmp('migrate-set-capabilities', capabilities=[
-            {'capability': name, 'state': state}
-            for name, state in capabilities.items()])
+        source.set_capabilities(capabilities)
         source.qmp('migrate-set-parameters',
                    max_bandwidth=plan.link.max_bandwidth_bps(),
                    downtime_limit=plan.downtime_limit_ms, **plan.parameters)
@@ -172,7 +169,7 @@ class Migration:
         cancelled_at: Optional[float] = None
         while True:
             sample = self._sample(source)
-            if sample.status in END_STATES:
+            if sample.status in END_STATUSES:
                 break
             waited = sample.time - run.start
             if cancelled_at and sample.time - cancelled_at > END_TIMEOUT_S:

@@ -6,7 +6,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, List, Mapping, Optional
 
-from convergetop.model import number, percent as percent
+from convergetop.model import (END_STATUSES as END_STATUSES, number,
+                               percent as percent)
 
 DEFAULT_PAGE_BYTES = 4096
 

@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Optional
 
 from migbench.errors import BenchError
 from migbench.machine import MachineConfig
+from migbench.migrate_info import END_STATUSES
 
 from . import endgame, phases, plan as plans
 from .faults import HOT_PLUGGED, STRIKES, Stage
@@ -160,8 +161,7 @@ class Drive:
         for machine, names, values in (
                 (stage.source, capabilities, parameters),
                 (stage.dest, plan.capabilities, dest_parameters)):
-            machine.qmp('migrate-set-capabilities', capabilities=[
-                {'capability': name, 'state': True} for name in names])
+            machine.set_capabilities(dict.fromkeys(names, True))
             if values:
                 machine.qmp('migrate-set-parameters', **values)
         if plan.feature != plans.MAPPED_RAM:
@@ -208,7 +208,7 @@ class Drive:
         end = time.monotonic() + REACH_S
         while time.monotonic() < end:
             info = stage.source.qmp('query-migrate')
-            if info.get('status') in phases.END_STATES:
+            if info.get('status') in END_STATUSES:
                 return
             phase = phases.phase_of(info, stage.source.run_state)
             now = time.monotonic()
@@ -251,7 +251,7 @@ class Drive:
             info = stage.source.qmp('query-migrate')
             stage.source.take_events()
             status = info.get('status')
-            if status in phases.END_STATES:
+            if status in END_STATUSES:
                 break
             waited_s = time.monotonic() - began
             if waited_s > HANG_S:

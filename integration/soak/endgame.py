@@ -7,7 +7,7 @@ import time
 from typing import Optional
 
 from migbench.errors import BenchError
-from migbench.migrate_info import percent
+from migbench.migrate_info import END_STATUSES, percent
 
 from . import phases
 from .faults import Stage
@@ -97,11 +97,9 @@ def examine(machine: RecordedMachine, source: RecordedMachine,
 def _set_up_again(machine: RecordedMachine) -> None:
     """All that the migration before had set is off."""
     is_on = [item['capability'] for item in
-             machine.qmp('query-migrate-capabilities')
-             if item['state'] and item['capability'] != 'auto-converge']
-    machine.qmp('migrate-set-capabilities', capabilities=[
-        {'capability': name, 'state': False} for name in is_on]
-        + [{'capability': 'auto-converge', 'state': True}])
+             machine.qmp('query-migrate-capabilities') if item['state']]
+    machine.set_capabilities({**dict.fromkeys(is_on, False),
+                              'auto-converge': True})
     machine.qmp('migrate-set-parameters', **{
         'max-bandwidth': SEQUEL_BPS, 'downtime-limit': SEQUEL_STOP_MS,
         'cpu-throttle-fallback': 'stop-and-copy',
@@ -116,7 +114,7 @@ def _migrate_again(machine: RecordedMachine, dest: RecordedMachine,
     end = time.monotonic() + SEQUEL_S
     while True:
         info = machine.qmp('query-migrate')
-        if info.get('status') in phases.END_STATES:
+        if info.get('status') in END_STATUSES:
             break
         if time.monotonic() > end:
             raise Hang(f"the sequel stays '{info.get('status')}'")

@@ -5,6 +5,8 @@
 
 from typing import Any, Callable, Mapping, Optional
 
+from migbench.migrate_info import END_STATUSES
+
 SETUP = 'setup'
 BULK = 'bulk'
 WATCH = 'watch'
@@ -19,8 +21,7 @@ PHASES = (SETUP, BULK, WATCH, THROTTLE, CEILING, LET_GO, STOP, PRE_SWITCHOVER,
           DEVICE, POST_COPY)
 
 # of query-migrate
-END_STATES = ('completed', 'failed', 'cancelled')
-IDLE_STATES = ('none', *END_STATES)
+IDLE_STATES = ('none', *END_STATUSES)
 
 _BY_STATUS = {'setup': SETUP, 'pre-switchover': PRE_SWITCHOVER,
               'device': DEVICE, 'postcopy-active': POST_COPY}

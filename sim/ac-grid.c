@@ -70,6 +70,16 @@ static const Axis brown_outs[] = {
     { offsetof(AcPoint, hot_cold), AXIS(0, 1) },
 };
 
+static const Axis shared[] = {
+    { offsetof(AcPoint, ram_bytes), AXIS(4 * GB, 16 * GB) },
+    { offsetof(AcPoint, link_bps), AXIS(100 * MB, 1000 * MB) },
+    { offsetof(AcPoint, set_share), AXIS(0.02, 0.1, 0.5) },
+    { offsetof(AcPoint, rate_ratio), AXIS(0.3, 0.6, 0.9, 1.2, 3.8) },
+    { offsetof(AcPoint, share_period_s), AXIS(4, 20, 60, 200, 600) },
+    { offsetof(AcPoint, share_factor), AXIS(0.02, 0.1, 0.3, 0.6) },
+    { offsetof(AcPoint, hot_cold), AXIS(0, 1) },
+};
+
 static AcPoint *grid_points(const Axis *axes, unsigned axis_count,
                             unsigned *count)
 {
@@ -117,6 +127,11 @@ AcPoint *ac_grid_brown_outs(unsigned *count)
     return grid_points(brown_outs, ARRAY_SIZE(brown_outs), count);
 }
 
+AcPoint *ac_grid_shared(unsigned *count)
+{
+    return grid_points(shared, ARRAY_SIZE(shared), count);
+}
+
 AcGuest ac_guest_from_point(const AcPoint *point)
 {
     double set_bytes = point->ram_bytes * point->set_share;
@@ -151,6 +166,8 @@ AcLink ac_link_from_point(const AcPoint *point)
         link.steps[1].factor = 1;
         link.step_count = 2;
     }
+    link.share_period_s = point->share_period_s;
+    link.share_factor = point->share_factor;
     return link;
 }
 

@@ -33,6 +33,8 @@ typedef struct AcPoint {
     double fall;       /* what a brown-out leaves of the link; 0: none */
     double fall_from;  /* in bulk passes */
     double fall_s;     /* and how long it is */
+    double share_period_s; /* of another user of the link, see AcLink */
+    double share_factor;
     double late_s;       /* see AcGuest; 0 on the standard grid */
     double leak;
     double clock_error;
@@ -80,6 +82,8 @@ AcPoint *ac_grid_periodic(unsigned *count);
 AcPoint *ac_grid_resonance(unsigned *count);
 /* 1296 guests that would converge, and a link that falls and recovers */
 AcPoint *ac_grid_brown_outs(unsigned *count);
+/* 2400 guests, and a link that falls in every period */
+AcPoint *ac_grid_shared(unsigned *count);
 
 AcGuest ac_guest_from_point(const AcPoint *point);
 AcLink ac_link_from_point(const AcPoint *point);

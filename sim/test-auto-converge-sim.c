@@ -584,6 +584,19 @@ static void test_periodic(void)
     g_free(points);
 }
 
+static void assert_all_end(const AutoConvergeConfig *config,
+                           const AcPoint *points, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        AcGuest guest = ac_guest_from_point(&points[i]);
+        AcLink link = ac_link_from_point(&points[i]);
+        AcRun run = { .kind = AC_KIND_ADAPTIVE };
+        AcResult ours = ac_run(&run, config, &guest, &link);
+
+        g_assert_cmpint(ours.outcome, !=, AC_OUTCOME_ENDLESS);
+    }
+}
+
 /*
  * Guests whose periods fit to their passes: busy in every second of them, and
  * calm when they are looked at.  All end.
@@ -591,17 +604,10 @@ static void test_periodic(void)
 static void test_resonance(void)
 {
     AutoConvergeConfig config = unbounded_config();
-    unsigned count, i;
+    unsigned count;
     AcPoint *points = ac_grid_resonance(&count);
 
-    for (i = 0; i < count; i++) {
-        AcGuest guest = ac_guest_from_point(&points[i]);
-        AcLink link = ac_link_from_point(&points[i]);
-        AcRun run = { .kind = AC_KIND_ADAPTIVE };
-        AcResult ours = ac_run(&run, &config, &guest, &link);
-
-        g_assert_cmpint(ours.outcome, !=, AC_OUTCOME_ENDLESS);
-    }
+    assert_all_end(&config, points, count);
     g_free(points);
 }
 
@@ -617,6 +623,25 @@ static void test_brown_outs(void)
     g_assert_cmpuint(sum.throttled, ==, 0);
     g_assert_cmpuint(sum.stopped, ==, 0);
     g_assert_cmpfloat(sum.lost_s, <, 0.01);
+    g_free(points);
+}
+
+/*
+ * The link falls in every period: all end, and those that converge unaided are
+ * left alone, mostly.
+ */
+static void test_shared(void)
+{
+    AutoConvergeConfig config = unbounded_config();
+    unsigned count;
+    AcPoint *points = ac_grid_shared(&count);
+    Unaided sum = run_unaided(&config, points, count);
+
+    g_assert_cmpuint(sum.guests, >=, 1600);                      /* [1652] */
+    g_assert_cmpuint(sum.throttled * 100, <=, 2 * sum.guests);   /* [1.1] */
+    g_assert_cmpuint(sum.stopped, ==, 0);
+    g_assert_cmpfloat(sum.lost_s, <=, 0.3 * sum.counter_lost_s); /* [0.19] */
+    assert_all_end(&config, points, count);
     g_free(points);
 }
 
@@ -705,6 +730,7 @@ int main(int argc, char **argv)
     g_test_add_func("/auto-converge/grid/periodic", test_periodic);
     g_test_add_func("/auto-converge/grid/resonance", test_resonance);
     g_test_add_func("/auto-converge/grid/brown-outs", test_brown_outs);
+    g_test_add_func("/auto-converge/grid/shared", test_shared);
     g_test_add_func("/auto-converge/grid/deadline", test_deadline);
     return g_test_run();
 }

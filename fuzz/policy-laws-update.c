@@ -40,9 +40,7 @@ static void law_ceiling(const PolicyCall *call)
     const AutoConvergeDecision *now = call->now;
     unsigned ceiling = ceiling_permille(call->config);
 
-    if (now->phase != AUTO_CONVERGE_PHASE_FALLBACK) {
-        LAW(now->throttle_permille <= ceiling);
-    }
+    LAW(now->throttle_permille <= ceiling);
     if (is_throttled(now)) {
         LAW((now->phase == AUTO_CONVERGE_PHASE_CEILING) ==
             (now->throttle_permille == ceiling));
@@ -64,7 +62,7 @@ static void law_rejected(const PolicyCall *call)
     if (stays) {
         LAW(now->phase == before->phase);
         LAW(now->reason == before->reason);
-        LAW(now->throttle_permille == before->throttle_permille);
+        LAW(now->throttle_permille == 0);
     } else {
         LAW(now->reason == AUTO_CONVERGE_REASON_REJECTED);
         LAW(now->throttle_permille == MIN(before->throttle_permille,
@@ -89,7 +87,10 @@ static void law_predictions(const AutoConvergeDecision *now)
     }
 }
 
-/* A fallback is final, and begins only where it is allowed. */
+/*
+ * A fallback is final, and begins only where it is allowed.  One that has not
+ * begun by the end of the next window holds nobody back.
+ */
 static void law_fallback(const PolicyCall *call)
 {
     const AutoConvergeDecision *before = &call->before->last;
@@ -100,7 +101,7 @@ static void law_fallback(const PolicyCall *call)
         LAW(now->phase == AUTO_CONVERGE_PHASE_FALLBACK);
         LAW(now->reason == before->reason);
         LAW(now->switchover == before->switchover);
-        LAW(now->throttle_permille == before->throttle_permille);
+        LAW(now->throttle_permille == 0);
         LAW(!now->complete);
     } else if (now->phase == AUTO_CONVERGE_PHASE_FALLBACK) {
         LAW(config->fallback != AUTO_CONVERGE_FALLBACK_NONE);

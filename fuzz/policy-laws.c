@@ -96,7 +96,7 @@ static void law_phase(const AutoConvergeDecision *now)
     LAW(now->reason != AUTO_CONVERGE_REASON_POST_COPY || now->post_copy);
 }
 
-/* The fallback keeps the throttle that it had; it is of no use, nor harm. */
+/* The fallback begins with the throttle that there was, or a lower ceiling. */
 static void law_throttle(const PolicyCall *call)
 {
     const AutoConvergeDecision *now = call->now;
@@ -154,6 +154,7 @@ void policy_laws_reconfigure(const PolicyCall *call)
         LAW(now->throttle_permille == MIN(before->throttle_permille,
                                           ceiling_permille(config)));
     }
+    LAW(now->throttle_permille <= ceiling_permille(config));
     LAW(!before->post_copy || now->post_copy);
     LAW(!now->switchover ||
         config->fallback == AUTO_CONVERGE_FALLBACK_STOP_AND_COPY);
@@ -185,6 +186,7 @@ void policy_laws_lease_up(const PolicyCall *call)
     const AutoConvergeDecision *now = call->now;
 
     LAW(now->look_ms == 0 && !now->complete);
+    LAW(now->throttle_permille == 0);
     if (is_throttled(before)) {
         LAW(now->phase == AUTO_CONVERGE_PHASE_LET_GO);
         LAW(now->reason == AUTO_CONVERGE_REASON_STALLED);

@@ -133,6 +133,8 @@ bool ac_may_stop(const AutoConvergeState *state, const Limits *lim)
 void ac_fall_back(AutoConvergeDecision *next, const Limits *lim)
 {
     next->phase = AUTO_CONVERGE_PHASE_FALLBACK;
+    next->throttle_permille = MIN(next->throttle_permille,
+                                  lim->ceiling_permille);
     next->post_copy = lim->fallback == AUTO_CONVERGE_FALLBACK_POST_COPY;
     next->switchover = !next->post_copy;
     next->reason = next->post_copy ? AUTO_CONVERGE_REASON_POST_COPY :

@@ -248,6 +248,9 @@ AutoConvergeDecision auto_converge_update(AutoConvergeState *state,
     next.predicted_time_ms = AUTO_CONVERGE_NEVER;
     next.predicted_loss_ms = AUTO_CONVERGE_NEVER;
     next.complete = false;
+    if (next.phase == AUTO_CONVERGE_PHASE_FALLBACK) {
+        next.throttle_permille = 0; /* something else delays it */
+    }
 
     if (ac_sample_is_usable(&sum)) {
         done = take_sample(state, &next, &lim, &sum);
@@ -293,6 +296,8 @@ static void reconfigure_fallback(AutoConvergeState *state,
     if (next->switchover && !ac_may_stop(state, lim)) {
         ac_give_up(state, next, lim);
     }
+    next->throttle_permille = MIN(next->throttle_permille,
+                                  lim->ceiling_permille);
 }
 
 AutoConvergeDecision
@@ -344,8 +349,9 @@ AutoConvergeDecision auto_converge_lease_up(AutoConvergeState *state)
 {
     AutoConvergeDecision next = state->last;
 
-    if (next.throttle_permille > 0 &&
-        next.phase != AUTO_CONVERGE_PHASE_FALLBACK) {
+    if (next.phase == AUTO_CONVERGE_PHASE_FALLBACK) {
+        next.throttle_permille = 0;
+    } else if (next.throttle_permille > 0) {
         state->leased_permille = next.throttle_permille;
         next.phase = AUTO_CONVERGE_PHASE_LET_GO;
         next.reason = AUTO_CONVERGE_REASON_STALLED;

@@ -132,8 +132,7 @@
  *     initial and increment;
  *   - once throttled, bad windows reach the ceiling no later than adding
  *     increment would, and the verdict falls one window after that;
- *   - the throttle is at most max-cpu-throttle after any decision, but for
- *     FALLBACK, which ends it.
+ *   - the throttle is at most max-cpu-throttle after any decision.
  *
  * The phases
  * ----------
@@ -157,8 +156,9 @@
  * one step and follows it: down at once, up by at most a factor of two per
  * window.  CEILING holds max-cpu-throttle for one whole window, or until a look
  * at it says that it does not help.  FALLBACK stops the vCPUs and copies the
- * rest, or starts post-copy; it is final unless the stop is ended.  LET GO
- * leaves the guest alone after all that was allowed has not helped.
+ * rest, or starts post-copy; it is final unless the stop is ended.  Where that
+ * has not begun when a window ends, or the lease of a throttle, there is no
+ * throttle until it does.  LET GO leaves the guest alone after all that was allowed has not helped.
  *
  * Three things happen between two windows.  A parameter changes: what it
  * forbids ends at once, what it allows begins at once.  Nothing is sent any

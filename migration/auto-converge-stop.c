@@ -215,12 +215,12 @@ static void begin_stop(MigrationState *s)
     if (s->state == MIGRATION_STATUS_ACTIVE && runstate_is_running() &&
         auto_converge_control_stop_wanted()) {
         stop.began_ms = now_ms();
-        stop.progress_ms = stop.began_ms;
         stop.yields = false;
         set_phase(STOP_BEGINNING);
         stop.ret = migration_stop_vm(s, RUN_STATE_FINISH_MIGRATE);
         cpu_throttle_set_permille(0);
         pending_before_bytes = UINT64_MAX;
+        stop.progress_ms = now_ms(); /* to flush the disks may take long */
         set_phase(STOP_HELD);
         if (stop.yields) {
             auto_converge_stop_yield();
@@ -284,6 +284,12 @@ static void look_if_due(MigrationState *s, uint64_t pending_bytes)
     }
 }
 
+/* A post-copy that was requested goes first, where it takes the RAM. */
+static bool post_copy_is_due(const MigrationState *s)
+{
+    return migrate_postcopy_ram() && qatomic_read(&s->start_postcopy);
+}
+
 void auto_converge_stop_step(uint64_t pending_bytes, bool may_switch)
 {
     MigrationState *s = migrate_get_current();
@@ -294,10 +300,8 @@ void auto_converge_stop_step(uint64_t pending_bytes, bool may_switch)
     sync_if_missed(s, pending_bytes);
     look_if_due(s, pending_bytes);
     auto_converge_control_note_pending(pending_bytes);
-    /* A post-copy that was requested goes first. */
     if (may_switch && qatomic_read(&stop.phase) == STOP_NONE &&
-        auto_converge_control_stop_wanted() &&
-        !qatomic_read(&s->start_postcopy)) {
+        auto_converge_control_stop_wanted() && !post_copy_is_due(s)) {
         begin_stop(s);
         if (auto_converge_stop_is_held()) {
             check_stop(s);
@@ -307,17 +311,20 @@ void auto_converge_stop_step(uint64_t pending_bytes, bool may_switch)
 
 /*
  * Nothing dirties any more: as long as it gets less, it costs nothing.  What
- * does not get less, such as dirty bitmaps of disks, is for the completion.
+ * does not get less, such as dirty bitmaps of disks, is for the completion; and
+ * a stop that failed, as when a disk could not be flushed, is so that it fails.
  */
 bool auto_converge_stop_iterates(uint64_t pending_bytes)
 {
     uint64_t threshold_bytes = migrate_get_current()->threshold_size;
+    uint64_t ram_bytes = ram_bytes_remaining();
     bool less = pending_bytes < pending_before_bytes;
     bool fits = auto_converge_control_take_fits();
 
     pending_before_bytes = pending_bytes;
     if (auto_converge_stop_is_held()) {
-        return less || ram_bytes_remaining() >= threshold_bytes;
+        return stop.ret >= 0 &&
+               (less || (ram_bytes > 0 && ram_bytes >= threshold_bytes));
     }
     return pending_bytes >= threshold_bytes && !fits;
 }
@@ -346,7 +353,8 @@ void auto_converge_stop_set_final(void)
 
 bool auto_converge_stop_is_final(Error **errp)
 {
-    if (stop.phase != STOP_FINAL) {
+    if (stop.phase != STOP_FINAL ||
+        migrate_get_current()->state == MIGRATION_STATUS_COLO) {
         return false;
     }
     error_setg(errp, "Too late to cancel: the destination has got everything "

@@ -205,17 +205,14 @@ static void test_outlasts(void)
 }
 
 /*
- * What is not RAM counts as well: here the dirty bitmap of a disk, which QEMU
- * says is a byte for each bit.  RAM alone would be a stop within the bound.
+ * A disk has a dirty bitmap, which iterations do not send: QEMU says that it is
+ * a byte for each bit, here @bytes.
  */
-static void test_other_state(void)
+static RelayedMigration prepare_with_bitmap(int64_t bytes)
 {
-    int64_t disk_bytes = RELAYED_FAST_BYTES_PER_S * 4LL * 512;
     g_autofree char *disk = g_strdup_printf(
-        "-blockdev driver=null-co,node-name=disk,size=%" PRId64, disk_bytes);
+        "-blockdev driver=null-co,node-name=disk,size=%" PRId64, bytes * 512);
     RelayedMigration t = relayed_prepare_with(RELAYED_GUEST_SMALL, disk, disk);
-    int64_t bound_ms = 2000;
-    QDict *info;
 
     qtest_qmp_assert_success(t.from.qts, "{ 'execute':"
                              " 'block-dirty-bitmap-add', 'arguments': {"
@@ -224,6 +221,16 @@ static void test_other_state(void)
     relayed_start_destination(&t);
     workload_set_capability(t.from.qts, "dirty-bitmaps", true);
     workload_set_capability(t.to.qts, "dirty-bitmaps", true);
+    return t;
+}
+
+/* It counts as well: RAM alone would be a stop within the bound. */
+static void test_other_state(void)
+{
+    RelayedMigration t = prepare_with_bitmap(4LL * RELAYED_FAST_BYTES_PER_S);
+    int64_t bound_ms = 2000;
+    QDict *info;
+
     workload_set_int(t.from.qts, "cpu-throttle-fallback-downtime", bound_ms);
     relayed_begin(&t, RELAYED_FAST_BYTES_PER_S);
     info = ac_wait_event(t.from.qts, "phase", "let-go");
@@ -233,6 +240,62 @@ static void test_other_state(void)
     workload_set_int(t.from.qts, "cpu-throttle-fallback-downtime", 0);
     ac_pass_event(t.from.qts, "phase", "fallback");
     workload_assert_migrated(&t.from, &t.to);
+    relayed_end(&t);
+}
+
+/*
+ * What is left but RAM, which is nothing here for a limit of 0, is for the
+ * completion: the stop ends.
+ */
+static void test_no_downtime(void)
+{
+    RelayedMigration t = prepare_with_bitmap(RELAYED_MIB);
+
+    workload_set_int(t.from.qts, "downtime-limit", 0);
+    relayed_begin(&t, RELAYED_FAST_BYTES_PER_S);
+    ac_pass_event(t.from.qts, "phase", "fallback");
+    workload_assert_migrated(&t.from, &t.to);
+    relayed_end(&t);
+}
+
+/* A post-copy of the bitmap alone has to wait for the stop, not the stop. */
+static void test_bitmap_post_copy(void)
+{
+    RelayedMigration t = prepare_with_bitmap(RELAYED_MIB);
+
+    relayed_begin(&t, RELAYED_FAST_BYTES_PER_S);
+    workload_wait_status(t.from.qts, "active");
+    workload_expect_success(t.from.qts, "migrate-start-postcopy");
+    ac_pass_event(t.from.qts, "phase", "fallback");
+    workload_assert_migrated(&t.from, &t.to);
+    relayed_end(&t);
+}
+
+/*
+ * The stop fails as a disk cannot be flushed: so does the migration, and not
+ * only when all has been copied, which would take some eight seconds.
+ */
+static void test_flush_fails(void)
+{
+    static const char disk[] =
+        "-blockdev driver=null-co,node-name=null,size=1M "
+        "-blockdev driver=blkdebug,node-name=disk,image=null,"
+        "inject-error.0.event=none,inject-error.0.iotype=flush";
+    RelayedMigration t = relayed_prepare_with(RELAYED_GUEST_BUSY, disk, "");
+    g_autofree char *wrote = NULL;
+    int64_t predicted_ms, then_ms;
+    QDict *info;
+
+    wrote = qtest_hmp(t.from.qts, "qemu-io disk \"write 0 4k\"");
+    relayed_begin(&t, RELAYED_SLOW_BYTES_PER_S);
+    info = ac_wait_event(t.from.qts, "phase", "fallback");
+    then_ms = relayed_clock_ms();
+    predicted_ms = qdict_get_int(info, "predicted-downtime");
+    qobject_unref(info);
+    workload_wait_status(t.from.qts, "failed");
+    g_assert_cmpint(relayed_clock_ms() - then_ms, <, predicted_ms / 2);
+    ac_assert_survived(&t.from);
+    relayed_end_destination(&t);
     relayed_end(&t);
 }
 
@@ -362,6 +425,10 @@ void auto_converge_add_stop_tests(void)
     qtest_add_func("/auto-converge/stop/stalled", test_stalled);
     qtest_add_func("/auto-converge/stop/outlasts", test_outlasts);
     qtest_add_func("/auto-converge/stop/other-state", test_other_state);
+    qtest_add_func("/auto-converge/stop/no-downtime", test_no_downtime);
+    qtest_add_func("/auto-converge/stop/bitmap-post-copy",
+                   test_bitmap_post_copy);
+    qtest_add_func("/auto-converge/stop/flush-fails", test_flush_fails);
     qtest_add_func("/auto-converge/stop/pause", test_pause);
     qtest_add_func("/auto-converge/stop/user-stop", test_user_stop);
     qtest_add_data_func("/auto-converge/stop/unwanted/fallback", "none",

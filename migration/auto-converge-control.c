@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-migration.h"
+#include "qemu/main-loop.h"
 #include "qemu/timer.h"
 #include "exec/target_page.h"
 #include "migration/auto-converge-control.h"
@@ -213,7 +214,7 @@ static void trace_decision(const AutoConvergeSample *sample,
 }
 
 void auto_converge_control_window(AutoConvergeSample *sample,
-                                  uint64_t zero_bytes)
+                                  uint64_t zero_bytes, bool disks_are_copied)
 {
     AutoConvergeDecision before = control.state.last;
     AutoConvergeDecision now;
@@ -226,7 +227,7 @@ void auto_converge_control_window(AutoConvergeSample *sample,
     memcpy(sample->counts, counts, sizeof(counts));
     count = 0;
 
-    if (!control_has_windows()) {
+    if (!control_has_windows() || disks_are_copied) {
         auto_converge_control_restart_window();
         return;
     }
@@ -322,16 +323,18 @@ int64_t auto_converge_control_window_min_ms(void)
 static bool count_if_due(int64_t elapsed_ms)
 {
     size_t pages = qatomic_read(&look_pages);
-    uint64_t dirty_pages;
+    uint64_t dirty_pages, run_ns;
 
     if (!pages || count == AUTO_CONVERGE_COUNTS_MAX ||
         elapsed_ms < AUTO_CONVERGE_COUNT_FIRST_MS << count) {
         return false;
     }
     dirty_pages = auto_converge_control_count_dirty();
+    bql_lock();
+    run_ns = auto_converge_control_peek_run_ns(elapsed_ms * SCALE_MS);
+    bql_unlock();
     counts[count++] = (AutoConvergeCount) {
-        .guest_run_ns =
-            auto_converge_control_peek_run_ns(elapsed_ms * SCALE_MS),
+        .guest_run_ns = run_ns,
         .dirty_bytes = dirty_pages * qemu_target_page_size(),
     };
     return dirty_pages >= pages;

@@ -20,7 +20,7 @@
  *                                                auto-converge-stop.h
  *
  * Everything needs the BQL, except what is said to be for the migration
- * thread, which must not hold it there.
+ * thread, which does not hold it there.
  */
 
 #ifndef MIGRATION_AUTO_CONVERGE_CONTROL_H
@@ -62,23 +62,26 @@ uint64_t auto_converge_control_guest_run_ns(uint64_t elapsed_ns);
 uint64_t auto_converge_control_peek_run_ns(uint64_t elapsed_ns);
 
 /*
- * Pages in the dirty log, which are those that became dirty since it was last
+ * For the migration thread: pages in the dirty log, which are those that became dirty since it was last
  * cleared: by a sync, as far as the log is QEMU's, as under TCG.  A few ms for
  * a terabyte; nothing is cleared.
  */
 uint64_t auto_converge_control_count_dirty(void);
 
-/* A window is longer than this, ms, unless it is looked at. */
+/*
+ * For the migration thread: a window is longer than this, ms, unless it is
+ * looked at.
+ */
 int64_t auto_converge_control_window_min_ms(void);
 
 /*
  * A window has ended; what there is beside RAM is filled in, and what was of
  * zero pages, of which @zero_bytes were sent since the migration began.  Those
  * that are not of a running guest, in the iteration of a migration, do not
- * count.
+ * count, nor do those in which its disks are copied.
  */
 void auto_converge_control_window(AutoConvergeSample *sample,
-                                  uint64_t zero_bytes);
+                                  uint64_t zero_bytes, bool disks_are_copied);
 
 /* The migration parameters may have changed. */
 void auto_converge_control_reload(void);
@@ -90,11 +93,11 @@ void auto_converge_control_stop_ended(AutoConvergeReason reason,
 /* ... and what a stop that has just begun has to copy; false: too long. */
 bool auto_converge_control_stop_fits(uint64_t bytes);
 
-/* Is the guest to be stopped, as far as the law is concerned? */
+/* For the migration thread: does the law want the guest to be stopped? */
 bool auto_converge_control_stop_wanted(void);
 
 /*
- * Was it found since the last call that the rest fits into the downtime limit?
+ * For the migration thread: was it found since the last call that the rest fits into the downtime limit?
  * That is true of the moment in which a window ends, and told once.
  */
 bool auto_converge_control_take_fits(void);

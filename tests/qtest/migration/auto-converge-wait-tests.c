@@ -16,6 +16,10 @@
 #define GUEST_CALM "ws=64 rate=6"
 #define GUEST_BALLAST "ws=16 rate=2 ballast=100"
 
+/* A pass of two seconds; where the rest may be sent at the end of a calm one */
+#define GUEST_RHYTHM "ws=32 rate=6"
+#define RHYTHM_WINDOWS 60
+
 /* A lease ends after 10 s. */
 #define LEASE_MAX_MS 15000
 #define FREEZE_MS 40000
@@ -75,6 +79,31 @@ static void test_burst(void)
     wait_reason(t.from.qts, "burst");
     workload_send_command(&t.from, "rate=2");
     assert_never_throttled(&t);
+    relayed_end(&t);
+}
+
+/*
+ * Busy in every other window, and whenever it is looked at it is calm: such a
+ * guest is not waited for without end.
+ */
+static void test_rhythm(void)
+{
+    RelayedMigration t = relayed_prepare(GUEST_RHYTHM);
+    int64_t windows, seen = 0;
+
+    relayed_begin(&t, RELAYED_LINK_BYTES_PER_S);
+    while (!ac_query_int(t.from.qts, "highest-throttle-permille")) {
+        windows = ac_query_int(t.from.qts, "windows");
+        if (windows != seen) {
+            workload_send_command(&t.from,
+                                  windows % 2 ? "rate=max" : "rate=6");
+            seen = windows;
+        }
+        g_assert_cmpint(windows, <, RHYTHM_WINDOWS);
+        g_usleep(10 * 1000);
+    }
+    g_test_message("throttled after %" PRId64 " windows", seen);
+    workload_assert_migrated(&t.from, &t.to);
     relayed_end(&t);
 }
 
@@ -281,6 +310,7 @@ void auto_converge_add_wait_tests(void)
 {
     qtest_add_func("/auto-converge/watch/slow-link", test_slow_link);
     qtest_add_func("/auto-converge/watch/burst", test_burst);
+    qtest_add_func("/auto-converge/watch/rhythm", test_rhythm);
     qtest_add_func("/auto-converge/deadline/far", test_deadline_far);
     qtest_add_func("/auto-converge/deadline/near", test_deadline_near);
     qtest_add_func("/auto-converge/let-go/too-long", test_let_go);

@@ -33,6 +33,7 @@ ONE_MAX_S = 600                 # whatever is bounded in it takes less
 # a soak that is ended takes its migrations with it, which clean up
 GUARD = ('setpriv', '--pdeathsig', 'TERM', '--') \
     if shutil.which('setpriv') else ()
+WRITE_EVERY = 20                # so that a soak that is ended tells, too
 SEEDS = 10 ** 6                 # of a seed that the time chose
 
 
@@ -151,6 +152,8 @@ def run_many(arguments: argparse.Namespace) -> int:
         for entry in pool.map(one, seeds):
             if entry is not None:
                 entries.append(entry)
+                if len(entries) % WRITE_EVERY == 0:
+                    _write_json(arguments, entries)
                 print(report.tap_line(len(entries), entry), flush=True)
     _write_json(arguments, entries)
     return _tell_sums(entries)

@@ -4,6 +4,7 @@
 """One migration: both QEMUs, the strike, the end."""
 
 import os
+import secrets
 import tempfile
 import time
 from contextlib import ExitStack
@@ -34,6 +35,7 @@ WAITING_REASONS = ('slow-link', 'burst', 'patience')
 NUDGE: Dict[str, Any] = {'cpu-throttle-fallback': 'stop-and-copy',
                          'cpu-throttle-fallback-downtime': 100000}
 VCPUS_MAX = 4
+TLS_KEY_BYTES = 32
 HMP_NAMES = ('throttle-trigger-threshold', 'cpu-throttle-initial',
              'cpu-throttle-increment', 'cpu-throttle-tailslow',
              'max-cpu-throttle', 'cpu-throttle-fallback',
@@ -57,8 +59,16 @@ class Result:
     took_s: float = 0.0
 
 
-def machine_config(plan: Plan, programs: Programs) -> MachineConfig:
-    """The same at all ends."""
+def write_keys(directory: str) -> None:
+    """What both ends know, for TLS."""
+    with open(os.path.join(directory, 'keys.psk'), 'w',
+              encoding='ascii') as keys:
+        keys.write(f'qemu:{secrets.token_hex(TLS_KEY_BYTES)}\n')
+
+
+def machine_config(plan: Plan, programs: Programs,
+                   directory: str) -> MachineConfig:
+    """The same at all ends; directory: has the keys for TLS."""
     thread = 'single' if plan.single_thread else 'multi'
     extra = ['-smp', f'1,sockets={VCPUS_MAX},cores=1,threads=1,'
              f'maxcpus={VCPUS_MAX}']
@@ -66,6 +76,10 @@ def machine_config(plan: Plan, programs: Programs) -> MachineConfig:
         name = HOT_PLUGGED if index == 1 else f'vcpu{index}'
         extra += ['-device', f'qemu64-x86_64-cpu,id={name},socket-id={index},'
                   'core-id=0,thread-id=0']
+    if plan.feature in plans.WITH_TLS:
+        for end in (plans.TLS_CLIENT, plans.TLS_SERVER):
+            extra += ['-object', f'tls-creds-psk,id={end},endpoint={end},'
+                      f'dir={directory}']
     return MachineConfig(programs.qemu, programs.guest, plan.memory_mib,
                          plan.append, extra, f'tcg,thread={thread}')
 
@@ -78,7 +92,9 @@ class Drive:
         self._plan = plan
         self._keep_all = keep_all
         self._directory = directory
-        self._config = machine_config(plan, programs)
+        if plan.feature in plans.WITH_TLS:
+            write_keys(directory)
+        self._config = machine_config(plan, programs, directory)
         self.machines: List[RecordedMachine] = []
         self.result = Result(plan)
 
@@ -157,7 +173,9 @@ class Drive:
                       if not (plan.by_hmp and name in HMP_NAMES)}
         if plan.feature == plans.POST_COPY:
             parameters['max-postcopy-bandwidth'] = 0
-        dest_parameters = plans.PARAMETERS.get(plan.feature, {})
+        dest_parameters = dict(plans.PARAMETERS.get(plan.feature, {}))
+        if plan.feature in plans.WITH_TLS:
+            dest_parameters['tls-creds'] = plans.TLS_SERVER
         for machine, names, values in (
                 (stage.source, capabilities, parameters),
                 (stage.dest, plan.capabilities, dest_parameters)):

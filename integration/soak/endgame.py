@@ -103,7 +103,8 @@ def _set_up_again(machine: RecordedMachine) -> None:
     machine.qmp('migrate-set-parameters', **{
         'max-bandwidth': SEQUEL_BPS, 'downtime-limit': SEQUEL_STOP_MS,
         'cpu-throttle-fallback': 'stop-and-copy',
-        'cpu-throttle-fallback-downtime': 0, 'multifd-compression': 'none'})
+        'cpu-throttle-fallback-downtime': 0, 'multifd-compression': 'none',
+        'tls-creds': ''})
 
 
 def _migrate_again(machine: RecordedMachine, dest: RecordedMachine,

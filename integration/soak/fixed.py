@@ -5,5 +5,5 @@
 
 # Three for each phase; each fault and each feature is among them, which a test
 # of the drawing holds them to. Another drawing wants other seeds.
-FIXED_SEEDS = (184, 6, 47, 11, 32, 86, 4, 20, 24, 29, 2, 7, 13, 34, 74, 108,
-               117, 9, 14, 25, 1, 3, 10, 12, 16, 19, 23, 28, 35, 41)
+FIXED_SEEDS = (19, 2, 31, 121, 28, 14, 1, 18, 20, 3, 4, 8, 23, 13, 45, 36, 7,
+               16, 24, 25, 38, 12, 27, 9, 95, 35, 17, 5, 10, 116)

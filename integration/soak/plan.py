@@ -44,23 +44,28 @@ STRIKES: Dict[str, Tuple[str, ...]] = {
     phases.DEVICE: (*MONITOR_FAULTS, *DEST_FAULTS),
     phases.POST_COPY: (*MONITOR_FAULTS, RESET, FREEZE, CUT, SLOW, STALL)}
 
-# Not drawn: TLS, because the builds of this repository have no gnutls.
 PLAIN, XBZRLE, MULTIFD = 'plain', 'xbzrle', 'multifd'
 MULTIFD_ZLIB, MULTIFD_ZSTD = 'multifd+zlib', 'multifd+zstd'
 POST_COPY, MAPPED_RAM = 'post-copy', 'mapped-ram file'
+TLS, MULTIFD_TLS = 'TLS', 'multifd+TLS'
 FEATURES = (PLAIN, XBZRLE, MULTIFD, MULTIFD_ZLIB, MULTIFD_ZSTD, POST_COPY,
-            MAPPED_RAM)
-FEATURE_WEIGHTS = (7, 2, 2, 1, 1, 2, 2)
+            MAPPED_RAM, TLS, MULTIFD_TLS)
+FEATURE_WEIGHTS = (6, 2, 2, 1, 1, 2, 2, 2, 1)
 CAPABILITIES: Dict[str, Tuple[str, ...]] = {
     PLAIN: (), XBZRLE: ('xbzrle',), MULTIFD: ('multifd',),
     MULTIFD_ZLIB: ('multifd',), MULTIFD_ZSTD: ('multifd',),
-    POST_COPY: ('postcopy-ram',), MAPPED_RAM: ('mapped-ram',)}
+    POST_COPY: ('postcopy-ram',), MAPPED_RAM: ('mapped-ram',), TLS: (),
+    MULTIFD_TLS: ('multifd',)}
+TLS_CLIENT, TLS_SERVER = 'client', 'server'     # ids of credentials
 PARAMETERS: Dict[str, Dict[str, Any]] = {
     # far smaller than the working set, so that pages still cost what they are
     XBZRLE: {'xbzrle-cache-size': MIB},
     MULTIFD: {'multifd-channels': 2},
     MULTIFD_ZLIB: {'multifd-channels': 2, 'multifd-compression': 'zlib'},
-    MULTIFD_ZSTD: {'multifd-channels': 2, 'multifd-compression': 'zstd'}}
+    MULTIFD_ZSTD: {'multifd-channels': 2, 'multifd-compression': 'zstd'},
+    TLS: {'tls-creds': TLS_CLIENT},
+    MULTIFD_TLS: {'multifd-channels': 2, 'tls-creds': TLS_CLIENT}}
+WITH_TLS = (TLS, MULTIFD_TLS)
 WITHOUT_MAPPED_RAM = ('7.2',)   # series whose release has no file migration
 NOT_TO_A_FILE = (phases.SETUP, phases.DEVICE, phases.POST_COPY)
 FILE_FAULTS = (NONE, *MONITOR_FAULTS, *GUEST_FAULTS)
@@ -70,7 +75,7 @@ COMPRESSED = (MULTIFD_ZLIB, MULTIFD_ZSTD)
 TO_COMPRESS = (phases.SETUP, phases.BULK, phases.PRE_SWITCHOVER, phases.DEVICE)
 # Where a peer is lost while multifd waits for its channels, it waits for ever,
 # upstream, too; see docs/upstream-findings.md.
-WITH_CHANNELS = (MULTIFD, MULTIFD_ZLIB, MULTIFD_ZSTD)
+WITH_CHANNELS = (MULTIFD, MULTIFD_ZLIB, MULTIFD_ZSTD, MULTIFD_TLS)
 NOT_WITH_CHANNELS = (KILL, CUT, HALF_CLOSE)
 # post-copy is what these would end in, or it has its own end
 WITHOUT_POST_COPY = (phases.STOP, phases.PRE_SWITCHOVER, phases.DEVICE)

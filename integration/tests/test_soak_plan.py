@@ -19,6 +19,7 @@ from soak.plan import Plan, draw_plan
 
 DRAWS = 2000
 SERIES = ('7.2', '10.0')
+PROGRAMS = Programs('qemu', 'guest')
 
 
 def draw_many(series: str) -> List[Plan]:
@@ -154,9 +155,17 @@ class CommandLineTest(unittest.TestCase):
         for single, expected in ((True, 'tcg,thread=single'),
                                  (False, 'tcg,thread=multi')):
             plan = replace(draw_plan(1, '10.0'), single_thread=single)
-            words = machine_config(plan, Programs('qemu', 'guest')).arguments()
+            words = machine_config(plan, PROGRAMS, '/').arguments()
             self.assertEqual(words.count('-accel'), 1)
             self.assertEqual(words[words.index('-accel') + 1], expected)
+
+    def test_tls(self) -> None:
+        """Each QEMU can be either end."""
+        for feature, expected in ((plans.PLAIN, 0), (plans.TLS, 2)):
+            plan = replace(draw_plan(1, '10.0'), feature=feature)
+            words = machine_config(plan, PROGRAMS, '/keys').arguments()
+            self.assertEqual(sum('dir=/keys' in word for word in words),
+                             expected)
 
 
 class PhaseTest(unittest.TestCase):

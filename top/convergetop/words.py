@@ -142,7 +142,8 @@ STATUSES: Dict[str, Words] = {
     'postcopy-paused': Words(
         'The link broke during post-copy; the guest waits for its memory.',
         'Mend the link, then migrate-recover at the destination and migrate '
-        'with resume at the source. Do not end either QEMU.'),
+        'with resume at the source. Do not end either QEMU. Where the one at '
+        'the destination has ended by itself, the guest cannot be recovered.'),
     'postcopy-recover-setup': Words(
         'Post-copy is being taken up again.', 'Wait.'),
     'postcopy-recover': Words('Post-copy is being taken up again.', 'Wait.'),

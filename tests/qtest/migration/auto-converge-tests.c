@@ -14,10 +14,14 @@
 #include "migration/auto-converge-util.h"
 #include "migration/auto-converge-tests.h"
 
-/* Twice the link, for which the guest needs nearly a whole CPU. */
-#define GUEST_MIDDLE "ws=128 rate=67 cpu=90"
+/*
+ * Six times the link, for which the guest needs nearly a whole CPU.  On a busy
+ * host it gets a part of one, and still writes more than the link carries.
+ */
+#define GUEST_MIDDLE "ws=64 rate=67 cpu=90"
+#define LINK_MIDDLE (WORKLOAD_LINK_BYTES_PER_S / 3)
 
-/* The same at a fifth of a CPU: no throttle below 80 % changes anything. */
+/* Twice the link at a fifth of a CPU: no throttle below 80 % changes a thing. */
 #define GUEST_OPEN_LOOP "ws=128 rate=67 cpu=20"
 #define THROTTLE_OPEN_LOOP 80
 
@@ -31,6 +35,16 @@ static WorkloadMigration prepare_pathological(void)
     WorkloadMigration m = ac_prepare(AC_GUEST_PATHOLOGICAL);
 
     workload_set_int(m.from.qts, "max-cpu-throttle", AC_CEILING_PATHOLOGICAL);
+    workload_set_str(m.from.qts, "cpu-throttle-fallback", "none");
+    return m;
+}
+
+/* A throttle helps it. */
+static WorkloadMigration prepare_middle(void)
+{
+    WorkloadMigration m = ac_prepare(GUEST_MIDDLE);
+
+    workload_set_int(m.from.qts, "max-bandwidth", LINK_MIDDLE);
     workload_set_str(m.from.qts, "cpu-throttle-fallback", "none");
     return m;
 }
@@ -61,12 +75,11 @@ static void test_calm(void)
  */
 static void test_jump(void)
 {
-    WorkloadMigration m = ac_prepare(GUEST_MIDDLE);
+    WorkloadMigration m = prepare_middle();
     QDict *info;
 
     workload_set_int(m.from.qts, "cpu-throttle-initial", 1);
     workload_set_int(m.from.qts, "cpu-throttle-increment", 1);
-    workload_set_str(m.from.qts, "cpu-throttle-fallback", "none");
     workload_begin_migration(&m);
     info = ac_next_event(m.from.qts);
     workload_set_str(m.from.qts, "cpu-throttle-fallback", "stop-and-copy");
@@ -284,8 +297,7 @@ static void test_release(void)
 static void begin_until(WorkloadMigration *m, const char *phase)
 {
     if (!strcmp(phase, "throttle")) {
-        *m = ac_prepare(GUEST_MIDDLE);
-        workload_set_str(m->from.qts, "cpu-throttle-fallback", "none");
+        *m = prepare_middle();
         workload_begin_migration(m);
         /* The first; on a busy host the guest may look as if it was futile */
         qobject_unref(ac_next_event(m->from.qts));

@@ -17,4 +17,5 @@ doubled, corrupted, stuck, or left throttled.
     verdict   what is wrong with what was seen
     stacks    where a process that hangs stands
     report    TAP, the table of faults by phase, JSON
+    sums      the table of several soaks as one
 """

@@ -8,6 +8,7 @@ What the soak calls wrong, on observations made up here; its link; its report.
         python3 -m unittest discover -s integration/tests
 """
 
+import json
 import os
 import socket
 import tempfile
@@ -16,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Iterator, List, Tuple
 
-from soak import plan as plans, report, verdict
+from soak import plan as plans, report, sums, verdict
 from soak.drive import Result
 from soak.plan import draw_plan
 from soak.relay import Relay
@@ -128,6 +129,22 @@ class ReportTest(unittest.TestCase):
         self.missed = report.to_json(Result(plan, None, GOOD))
         bad = replace(GOOD, source_state='running')
         self.bad = report.to_json(Result(plan, 'bulk', bad, judge(bad)))
+
+    def test_sums(self) -> None:
+        """Several soaks of one release are one; a seed counts once."""
+        with tempfile.TemporaryDirectory() as directory:
+            paths = []
+            for number, series in enumerate(('7.2', '7.2', '10.0')):
+                entry = {**self.good, 'seed': number}
+                paths.append(os.path.join(directory, str(number)))
+                with open(paths[-1], 'w', encoding='utf-8') as file:
+                    json.dump({'series': series,
+                               'migrations': [self.missed, entry]}, file)
+            seeds = [entry['seed'] for entry in sums.read_entries(paths[:2])]
+            self.assertEqual(sorted(set(seeds)), sorted(seeds))
+            self.assertLessEqual({0, 1, self.missed['seed']}, set(seeds))
+            with self.assertRaisesRegex(ValueError, '10.0, 7.2'):
+                sums.read_entries(paths)
 
     def test_tap(self) -> None:
         """A line for each, with the reasons below."""

@@ -238,7 +238,7 @@ def make(text: str) -> None:
     need(done.returncode == 0, done.stdout)
 
 
-def run(command: str, shell: Shell, monitors: Monitors) -> None:
+def obey(command: str, shell: Shell, monitors: Monitors) -> None:
     """By whom it is for."""
     for word, does in (('virsh ', shell.virsh), ('{ ', monitors.qmp),
                        ('top/auto-converge-top ', shell.top),
@@ -272,7 +272,7 @@ def main() -> int:
         monitors = Monitors(args, top, stack)
         for number, (path, command) in enumerate(todo, 1):
             try:
-                run(command, shell, monitors)
+                obey(command, shell, monitors)
                 if number == len(todo):
                     shell.finish()
                 result = 'ok'

@@ -6,8 +6,10 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, List, Mapping, Optional
 
-from convergetop.model import (END_STATUSES as END_STATUSES, number,
-                               percent as percent)
+# for others, too; it is this package that knows where top/ is
+# pylint: disable-next=unused-import
+from convergetop.model import END_STATUSES as END_STATUSES
+from convergetop.model import number, percent as percent
 
 DEFAULT_PAGE_BYTES = 4096
 

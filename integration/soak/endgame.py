@@ -9,7 +9,6 @@ from typing import Optional
 from migbench.errors import BenchError
 from migbench.migrate_info import END_STATUSES, percent
 
-from . import phases
 from .faults import Stage
 from .machines import Hang, RecordedMachine
 from .recipes import MIB

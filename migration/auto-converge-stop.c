@@ -258,6 +258,14 @@ static void sync_early(MigrationState *s)
     sync_took_ms = synced_ms - began_ms;
 }
 
+/* As little is left as QEMU asks for, which may be nothing, or nothing is. */
+static bool ram_is_through(const MigrationState *s)
+{
+    uint64_t bytes = ram_bytes_remaining();
+
+    return bytes == 0 || bytes < s->threshold_size;
+}
+
 /*
  * RAM is through, but not what others have pending: as QEMU syncs RAM only when
  * both are, and iterations may not send the latter, there would never be a
@@ -266,8 +274,7 @@ static void sync_early(MigrationState *s)
 static void sync_if_missed(MigrationState *s, uint64_t pending_bytes)
 {
     if (auto_converge_control()->enabled && !auto_converge_stop_is_held() &&
-        pending_bytes >= s->threshold_size &&
-        ram_bytes_remaining() < s->threshold_size &&
+        pending_bytes >= s->threshold_size && ram_is_through(s) &&
         now_ms() - synced_ms >= SYNC_PERIOD_MS) {
         sync_early(s);
     }
@@ -316,17 +323,15 @@ void auto_converge_stop_step(uint64_t pending_bytes, bool may_switch)
  */
 bool auto_converge_stop_iterates(uint64_t pending_bytes)
 {
-    uint64_t threshold_bytes = migrate_get_current()->threshold_size;
-    uint64_t ram_bytes = ram_bytes_remaining();
+    const MigrationState *s = migrate_get_current();
     bool less = pending_bytes < pending_before_bytes;
     bool fits = auto_converge_control_take_fits();
 
     pending_before_bytes = pending_bytes;
     if (auto_converge_stop_is_held()) {
-        return stop.ret >= 0 &&
-               (less || (ram_bytes > 0 && ram_bytes >= threshold_bytes));
+        return stop.ret >= 0 && (less || !ram_is_through(s));
     }
-    return pending_bytes >= threshold_bytes && !fits;
+    return pending_bytes >= s->threshold_size && !fits;
 }
 
 bool auto_converge_stop_hand_over(int *ret)

@@ -18,7 +18,7 @@
  * Six times the link, for which the guest needs nearly a whole CPU.  On a busy
  * host it gets a part of one, and still writes more than the link carries.
  */
-#define GUEST_MIDDLE "ws=64 rate=67 cpu=90"
+#define GUEST_MIDDLE "ws=32 rate=67 cpu=90"
 #define LINK_MIDDLE (WORKLOAD_LINK_BYTES_PER_S / 3)
 
 /* Twice the link at a fifth of a CPU: no throttle below 80 % changes a thing. */

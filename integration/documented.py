@@ -30,7 +30,7 @@ from migbench.errors import BenchError
 from migbench.machine import Machine, MachineConfig, use_qemu_python
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-LINK_MIB_PER_S = 20             # 64 MiB that are busy take some seconds
+LINK_MIB_PER_S = 40             # 64 MiB that are busy take some seconds
 TOP_ENDS = (0, 6)               # completed, or gone before that was told
 MEMORY_MIB = 192
 WORKLOAD = 'ws=64 rate=calm'    # completes, whatever is allowed
@@ -173,10 +173,9 @@ class Shell:
         self._job: Optional['subprocess.Popen[str]'] = None
 
     def _begin(self, command: str) -> None:
-        self.finish()
         self._here.virsh('migrate-setspeed', DOMAIN, str(LINK_MIB_PER_S))
         self._job = subprocess.Popen(
-            self._here.shell(command.rstrip('& ')), cwd=REPOSITORY, text=True,
+            self._here.shell(command.rstrip('& '), REPOSITORY), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         wait(lambda: self._has_ended() or self._here.remaining() is not None,
              'the migration begins')
@@ -197,20 +196,21 @@ class Shell:
 
     def _run(self, command: str) -> Tuple[int, str]:
         done = subprocess.run(
-            self._here.shell(command), cwd=REPOSITORY, text=True,
+            self._here.shell(command, REPOSITORY), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
             timeout=TIMEOUT_S)
         return done.returncode, done.stdout.strip()
 
     def virsh(self, text: str) -> None:
         """What an operator types."""
+        migrates = text.startswith('virsh migrate ')
+        if migrates or self._has_ended():
+            self.finish()
         text = ANY_HOST.sub(f'qemu+ssh://{self._there.name}/',
                             text.replace('GUEST', DOMAIN))
-        if text.startswith('virsh migrate '):
+        if migrates:
             self._begin(text)
             return
-        if self._has_ended():
-            self.finish()
         status, said = self._run(text)
         need(status == 0, said)
         for question, answer in ANSWERS.items():
@@ -222,6 +222,7 @@ class Shell:
     def top(self, text: str) -> None:
         """It watches to the end."""
         if self._has_ended():
+            self.finish()
             self._begin('virsh migrate --live --auto-converge '
                         f'{DOMAIN} qemu+ssh://{self._there.name}/system')
         status, said = self._run(text.replace('GUEST', DOMAIN))

@@ -149,9 +149,10 @@ log_outputs = "3:file:{self.dir}/libvirtd.log"
         self.virsh('create', f'{self.dir}/busy.xml')
         self.ask('stat', 'work=')
 
-    def shell(self, command: str) -> List[str]:
-        """The words that run a line of shell on this host."""
-        return ['nsenter', '-t', str(self._daemon.pid), '-m', '-u', 'env',
+    def shell(self, command: str, directory: str) -> List[str]:
+        """The words that run a line of shell on this host, in a directory."""
+        return ['nsenter', '-t', str(self._daemon.pid), '-m', '-u',
+                f'--wd={directory}', 'env',
                 f'PATH={self.dir}/bin:{os.environ["PATH"]}',
                 'sh', '-c', command]
 

@@ -23,9 +23,10 @@ import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Callable, List, Optional, Tuple
 
-from hosts import DOMAIN, TIMEOUT_S, Host, two_hosts, wait
+from hosts import DOMAIN, TIMEOUT_S, Host, run_cases, two_hosts, wait
 from migbench.errors import BenchError
 from migbench.machine import Machine, MachineConfig, use_qemu_python
 
@@ -265,24 +266,15 @@ def main() -> int:
         todo += [(os.path.basename(path), command) for command in
                  [one for block in blocks(text) for one in commands(block)] +
                  MAKE_SPAN.findall(text)]
-    print(f'1..{len(todo)}', flush=True)
-    failed = 0
+    print(f'1..{len(todo) + 1}', flush=True)
     with tempfile.TemporaryDirectory(prefix='auto-converge-commands-') as top, \
             two_hosts(top) as hosts, ExitStack() as stack:
         shell = Shell(args, hosts)
         monitors = Monitors(args, top, stack)
-        for number, (path, command) in enumerate(todo, 1):
-            try:
-                obey(command, shell, monitors)
-                if number == len(todo):
-                    shell.finish()
-                result = 'ok'
-            except (AssertionError, BenchError, OSError,
-                    subprocess.TimeoutExpired) as error:
-                print(f'# {error}')
-                result, failed = 'not ok', 1
-            print(f'{result} {number} - {path}: {command}', flush=True)
-    return failed
+        return run_cases(
+            [(f'{path}: {command}', partial(obey, command, shell, monitors))
+             for path, command in todo] +
+            [('the last migration ends', shell.finish)], (BenchError,))
 
 
 if __name__ == '__main__':

@@ -16,7 +16,8 @@ import subprocess
 import time
 import uuid
 from contextlib import contextmanager
-from typing import Callable, Iterator, List, Optional
+from typing import (Callable, Iterator, List, Optional, Sequence, Tuple,
+                    Type)
 
 DOMAIN = 'busy'
 TIMEOUT_S = 100
@@ -82,6 +83,25 @@ def read(path: str) -> str:
     """A file."""
     with open(path, encoding='utf-8') as file:
         return file.read()
+
+
+def run_cases(cases: Sequence[Tuple[str, Callable[[], None]]],
+              errors: Tuple[Type[Exception], ...] = ()) -> int:
+    """
+    A line of TAP for each name, from a check that raises where it fails, also
+    errors; the exit status.
+    """
+    failed = 0
+    for number, (name, check) in enumerate(cases, 1):
+        try:
+            check()
+            result = 'ok'
+        except (AssertionError, OSError, subprocess.TimeoutExpired,
+                *errors) as error:
+            print(f'# {error}')
+            result, failed = 'not ok', 1
+        print(f'{result} {number} - {name}', flush=True)
+    return failed
 
 
 class Host:

@@ -17,8 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 
-from hosts import DOMAIN, TIMEOUT_S, two_hosts, wait
+from hosts import DOMAIN, TIMEOUT_S, run_cases, two_hosts, wait
 
 LINK_MIB_PER_S = 20
 # A stop is slowed down as it begins, so that what looks at it on a busy host
@@ -115,21 +116,12 @@ def main():
     parser.add_argument('--guest', required=True)
     args = parser.parse_args()
     checks = (check_abort, check_watched, check_arrives)
-    failed = 0
     print(f'1..{len(checks)}', flush=True)
     with tempfile.TemporaryDirectory(prefix='auto-converge-libvirt-') as top, \
-            two_hosts(top) as (source, target):
-        source.start_guest(args.qemu, args.guest)
-        for number, check in enumerate(checks, 1):
-            try:
-                check(source, target)
-                result = 'ok'
-            except (AssertionError, OSError,
-                    subprocess.TimeoutExpired) as error:
-                print(f'# {error}')
-                result, failed = 'not ok', 1
-            print(f'{result} {number} - {check.__doc__}', flush=True)
-    return failed
+            two_hosts(top) as hosts:
+        hosts[0].start_guest(args.qemu, args.guest)
+        return run_cases([(str(check.__doc__), partial(check, *hosts))
+                          for check in checks])
 
 
 if __name__ == '__main__':

@@ -62,9 +62,9 @@ uint64_t auto_converge_control_guest_run_ns(uint64_t elapsed_ns);
 uint64_t auto_converge_control_peek_run_ns(uint64_t elapsed_ns);
 
 /*
- * For the migration thread: pages in the dirty log, which are those that became dirty since it was last
- * cleared: by a sync, as far as the log is QEMU's, as under TCG.  A few ms for
- * a terabyte; nothing is cleared.
+ * For the migration thread: pages in the dirty log, which are those that became
+ * dirty since it was last cleared: by a sync, as far as the log is QEMU's, as
+ * under TCG.  A few ms for a terabyte; nothing is cleared.
  */
 uint64_t auto_converge_control_count_dirty(void);
 
@@ -97,8 +97,9 @@ bool auto_converge_control_stop_fits(uint64_t bytes);
 bool auto_converge_control_stop_wanted(void);
 
 /*
- * For the migration thread: was it found since the last call that the rest fits into the downtime limit?
- * That is true of the moment in which a window ends, and told once.
+ * For the migration thread: was it found since the last call that the rest fits
+ * into the downtime limit?  That is true of the moment in which a window ends,
+ * and told once.
  */
 bool auto_converge_control_take_fits(void);
 

@@ -158,7 +158,8 @@
  * at it says that it does not help.  FALLBACK stops the vCPUs and copies the
  * rest, or starts post-copy; it is final unless the stop is ended.  Where that
  * has not begun when a window ends, or the lease of a throttle, there is no
- * throttle until it does.  LET GO leaves the guest alone after all that was allowed has not helped.
+ * throttle until it does.  LET GO leaves the guest alone after all that was
+ * allowed has not helped.
  *
  * Three things happen between two windows.  A parameter changes: what it
  * forbids ends at once, what it allows begins at once.  Nothing is sent any

@@ -21,7 +21,7 @@
 #define GUEST_MIDDLE "ws=32 rate=67 cpu=90"
 #define LINK_MIDDLE (WORKLOAD_LINK_BYTES_PER_S / 3)
 
-/* Twice the link at a fifth of a CPU: no throttle below 80 % changes a thing. */
+/* Twice the link at a fifth of a CPU: no throttle below 80 % helps. */
 #define GUEST_OPEN_LOOP "ws=128 rate=67 cpu=20"
 #define THROTTLE_OPEN_LOOP 80
 

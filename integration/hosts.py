@@ -25,6 +25,8 @@ POLL_PERIOD_S = 0.05
 ASK_TIMES = 5
 REPORTS_MAX = 15                # lines without an answer; one a second
 
+PORTS = 16
+FIRST_PORT, PORTS_ALL = 10000, 20000     # below those of outgoing connections
 SOCKET = 'run/libvirt-sock'
 DIRS = {'etc': '/etc/libvirt', 'var': '/var/lib/libvirt',
         'cache': '/var/cache/libvirt', 'log': '/var/log/libvirt',
@@ -104,6 +106,14 @@ def run_cases(cases: Sequence[Tuple[str, Callable[[], None]]],
     return failed
 
 
+def first_port() -> int:
+    """
+    Of those that the hosts of this process migrate by: others may run at once,
+    and libvirt's own choice from one range is a race between daemons.
+    """
+    return FIRST_PORT + os.getpid() * PORTS % PORTS_ALL
+
+
 class Host:
     """A libvirt daemon in namespaces of its own; they know each other by name."""
 
@@ -121,6 +131,9 @@ security_driver = "none"
 cgroup_controllers = []
 namespaces = []
 stdio_handler = "file"
+''' + f'''
+migration_port_min = {first_port()}
+migration_port_max = {first_port() + PORTS - 1}
 ''')
         self._write('etc/libvirtd.conf', f'''
 host_uuid = "{uuid.uuid4()}"

@@ -208,11 +208,11 @@ static void test_outlasts(void)
  * A disk has a dirty bitmap, which iterations do not send: QEMU says that it is
  * a byte for each bit, here @bytes.
  */
-static RelayedMigration prepare_with_bitmap(int64_t bytes)
+static RelayedMigration prepare_with_bitmap(const char *workload, int64_t bytes)
 {
     g_autofree char *disk = g_strdup_printf(
         "-blockdev driver=null-co,node-name=disk,size=%" PRId64, bytes * 512);
-    RelayedMigration t = relayed_prepare_with(RELAYED_GUEST_SMALL, disk, disk);
+    RelayedMigration t = relayed_prepare_with(workload, disk, disk);
 
     qtest_qmp_assert_success(t.from.qts, "{ 'execute':"
                              " 'block-dirty-bitmap-add', 'arguments': {"
@@ -227,7 +227,8 @@ static RelayedMigration prepare_with_bitmap(int64_t bytes)
 /* It counts as well: RAM alone would be a stop within the bound. */
 static void test_other_state(void)
 {
-    RelayedMigration t = prepare_with_bitmap(4LL * RELAYED_FAST_BYTES_PER_S);
+    RelayedMigration t = prepare_with_bitmap(RELAYED_GUEST_SMALL,
+                                             4LL * RELAYED_FAST_BYTES_PER_S);
     int64_t bound_ms = 2000;
     QDict *info;
 
@@ -249,7 +250,7 @@ static void test_other_state(void)
  */
 static void test_no_downtime(void)
 {
-    RelayedMigration t = prepare_with_bitmap(RELAYED_MIB);
+    RelayedMigration t = prepare_with_bitmap(RELAYED_GUEST_SMALL, RELAYED_MIB);
 
     workload_set_int(t.from.qts, "downtime-limit", 0);
     relayed_begin(&t, RELAYED_SLOW_BYTES_PER_S);
@@ -260,16 +261,17 @@ static void test_no_downtime(void)
 
 /*
  * A post-copy of the bitmap alone has to wait for the stop, not the stop.  The
- * bitmap is so small that QEMU mostly looks for dirty RAM before the post-copy,
- * or else it begins at once.
+ * bitmap is so small that QEMU looks for dirty RAM before it begins that.
  */
 static void test_bitmap_post_copy(void)
 {
-    RelayedMigration t = prepare_with_bitmap(RELAYED_MIB / 16);
+    RelayedMigration t = prepare_with_bitmap(RELAYED_GUEST_BUSY,
+                                             RELAYED_MIB / 16);
 
-    relayed_begin(&t, RELAYED_FAST_BYTES_PER_S);
-    workload_wait_status(t.from.qts, "active");
+    relayed_begin_held(&t, RELAYED_LINK_BYTES_PER_S);
     workload_expect_success(t.from.qts, "migrate-start-postcopy");
+    relayed_allow_stop(&t);
+    ac_pass_event(t.from.qts, "phase", "fallback");
     workload_assert_migrated(&t.from, &t.to);
     relayed_end(&t);
 }

@@ -161,8 +161,10 @@ class Watching(Program):
             peer.answer(patched_reply())
             while peer.hear():
                 pass            # never answered, until it hangs up
+        # env: where the tests run in the background, the signal is ignored
         with Server(script) as server, subprocess.Popen(
-                [sys.executable, PROGRAM, '--qmp', server.path],
+                ['env', '--default-signal=INT', sys.executable, PROGRAM,
+                 '--qmp', server.path],
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 text=True) as process:
             assert process.stdout

@@ -40,10 +40,12 @@
 
 /*
  * How long after the last time dirty pages are looked for, where QEMU itself
- * does not.  That is what a window takes at least; and a sync of much memory
- * holds the BQL.
+ * does not: the link may be idle until then, and the rate is taken for lower
+ * than it is.  That costs no more than this part of the time, as a sync of much
+ * memory takes long, and the BQL is held.
  */
-#define SYNC_PERIOD_MS 1000
+#define SYNC_PERIOD_MIN_MS 20
+#define SYNC_COSTS_MAX 20
 
 typedef enum StopPhase {
     STOP_NONE,
@@ -273,9 +275,11 @@ static bool ram_is_through(const MigrationState *s)
  */
 static void sync_if_missed(MigrationState *s, uint64_t pending_bytes)
 {
+    int64_t period_ms = MAX(SYNC_PERIOD_MIN_MS, sync_took_ms * SYNC_COSTS_MAX);
+
     if (auto_converge_control()->enabled && !auto_converge_stop_is_held() &&
         pending_bytes >= s->threshold_size && ram_is_through(s) &&
-        now_ms() - synced_ms >= SYNC_PERIOD_MS) {
+        now_ms() - synced_ms >= period_ms) {
         sync_early(s);
     }
 }

@@ -34,6 +34,7 @@ RECOVER_S = 30
 WAITING_REASONS = ('slow-link', 'burst', 'patience')
 NUDGE: Dict[str, Any] = {'cpu-throttle-fallback': 'stop-and-copy',
                          'cpu-throttle-fallback-downtime': 100000}
+NO_MORE_WAITING = {'cpu-throttle-deadline': 1}
 VCPUS_MAX = 4
 TLS_KEY_BYTES = 32
 HMP_NAMES = ('throttle-trigger-threshold', 'cpu-throttle-initial',
@@ -128,7 +129,6 @@ class Drive:
 
     def _run(self, stack: ExitStack) -> None:
         plan, seen = self._plan, self.result.seen
-        seen.harmless = plan.fault in plans.HARMLESS
         relay = stack.enter_context(Relay(
             f'{self._directory}/relay.sock', f'{self._directory}/dest.sock',
             plan.link_mbps * UNIT if plan.relay_limits else None))
@@ -141,6 +141,8 @@ class Drive:
         before = self._set_up(stage)
         self._begin(stage)
         self._strike(stage)
+        seen.harmless = plan.fault in plans.HARMLESS \
+            or self.result.struck is None
         relay.accept()
         helped = self._wait_end(stage)
         if plan.feature == plans.MAPPED_RAM and seen.outcome == 'completed':
@@ -300,13 +302,15 @@ class Drive:
             or self._plan.fault == plans.CHANGE
         if not needs:
             return ''
-        if waits or self._plan.ends == CANCELLED:
+        if self._plan.ends == CANCELLED:
             # With a return path it may end as failed, see
             # docs/upstream-findings.md.
             stage.seen.harmless = False
+            stage.seen.cancelled = True
             stage.source.refuses('migrate_cancel')
             return 'cancelled'
-        stage.source.qmp('migrate-set-parameters', **NUDGE)
+        stage.source.qmp('migrate-set-parameters', **NUDGE,
+                         **(NO_MORE_WAITING if waits else {}))
         return 'nudged'
 
     def _recover(self, stage: Stage) -> None:
@@ -327,10 +331,13 @@ class Drive:
 
     def _note_deaths(self) -> None:
         for machine in self.machines:
-            signal = None if machine.running else machine.died_of()
-            if signal and not machine.killed:
+            if machine.running or machine.killed:
+                continue
+            # a destination may exit when its migration fails
+            code = machine.exit_code()
+            if code is not None and (code <= 0 or machine.name != 'dest'):
                 self.result.seen.crashes.append(
-                    f'{machine.name} died of signal {signal}')
+                    f'{machine.name} ended with status {code}')
 
     def _keep(self, keep: str) -> None:
         os.makedirs(keep, exist_ok=True)

@@ -102,8 +102,8 @@ def _set_up_again(machine: RecordedMachine) -> None:
     machine.qmp('migrate-set-parameters', **{
         'max-bandwidth': SEQUEL_BPS, 'downtime-limit': SEQUEL_STOP_MS,
         'cpu-throttle-fallback': 'stop-and-copy',
-        'cpu-throttle-fallback-downtime': 0, 'multifd-compression': 'none',
-        'tls-creds': ''})
+        'cpu-throttle-fallback-downtime': 0, 'cpu-throttle-deadline': 0,
+        'multifd-compression': 'none', 'tls-creds': ''})
 
 
 def _migrate_again(machine: RecordedMachine, dest: RecordedMachine,
@@ -123,6 +123,8 @@ def _migrate_again(machine: RecordedMachine, dest: RecordedMachine,
         return f"{info['status']}: {info.get('error-desc', 'no reason given')}"
     if not dest.serial.wait_report(time.time(), REPORT_S):
         return 'the guest is silent at the next destination'
+    if machine.run_state() == RUNNING:
+        return 'the guest runs on where it came from'
     seen = Seen()
     _verify(dest, seen)
     return None if seen.memory_good else f'memory: {seen.memory}'

@@ -77,6 +77,7 @@ def _unchanged(strike: Callable[[Stage], None]) -> Callable[[Stage], None]:
 
 
 def _cancel(stage: Stage) -> None:
+    stage.seen.cancelled = True
     try:
         stage.source.qmp('migrate_cancel')
     except BenchError:

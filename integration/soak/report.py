@@ -8,9 +8,11 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 from . import phases, plan as plans, verdict
 from .drive import Result
+from .machines import FREE_SHARE
 
 # A quiet host reaches nine in ten. On one that is busy guests dirty less.
 REACHED_PART = 0.6
+MISSED_PHASES_MAX = 1           # by seeds that are drawn for each phase
 
 
 def to_json(result: Result) -> Dict[str, Any]:
@@ -68,6 +70,15 @@ def reached_line(number: int, entries: Sequence[Dict[str, Any]]) -> str:
             f'at least {REACHED_PART:.0%} have to')
 
 
+def phases_line(number: int, entries: Sequence[Dict[str, Any]]) -> str:
+    """Nor is one that leaves phases out."""
+    struck = {entry['struck'] for entry in entries}
+    missed = [phase for phase in phases.PHASES if phase not in struck]
+    mark = 'ok' if len(missed) <= MISSED_PHASES_MAX else 'not ok'
+    return (f'{mark} {number} - a strike at each phase; without one: '
+            f'{", ".join(missed) or "none"}')
+
+
 def count_problems(entries: Sequence[Dict[str, Any]]) -> Dict[str, int]:
     """Migrations with a problem of this kind."""
     return {kind: sum(any(problem['kind'] == kind
@@ -98,7 +109,12 @@ def totals(entries: Sequence[Dict[str, Any]]) -> str:
     for entry in entries:
         outcome = entry['seen']['outcome']
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
+    unknown = sum(entry['seen']['share_before'] < FREE_SHARE
+                  or entry['seen']['share_after'] is None
+                  for entry in entries)
     return (f'{len(entries)} migrations ('
             + ', '.join(f'{count} {name}' for name, count
                         in sorted(outcomes.items())) + '): '
-            + ', '.join(f'{count} {kind}' for kind, count in counts.items()))
+            + ', '.join(f'{count} {kind}' for kind, count in counts.items())
+            + f'; of {unknown} the host did not tell whether they are held '
+            'back')

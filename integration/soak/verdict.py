@@ -6,7 +6,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, List, Optional
 
-from .machines import BUSY_SHARE
+from .machines import FREE_SHARE
 
 LOST, DOUBLED, MISPLACED = 'lost', 'doubled', 'misplaced'
 CORRUPT, THROTTLED, HUNG = 'corrupt', 'throttled', 'hung'
@@ -26,6 +26,7 @@ class Seen:
     source_state: Optional[str] = None      # run states; None: it is gone
     dest_state: Optional[str] = None
     harmless: bool = False                  # nothing it has to fail of
+    cancelled: bool = False                 # somebody asked for that
     operator_stopped: bool = False          # and continued the guest
     reports: bool = False                   # the guest that runs says so
     memory: Optional[str] = None            # what its check says, if any
@@ -78,8 +79,8 @@ def _condition(seen: Seen) -> List[Problem]:
     if seen.throttle_pct:
         problems.append(Problem(THROTTLED, 'query-migrate still says '
                                 f'{seen.throttle_pct:g} %'))
-    if seen.share_after is not None and seen.share_after < BUSY_SHARE \
-            and seen.share_before >= BUSY_SHARE:
+    if seen.share_after is not None and seen.share_after < FREE_SHARE \
+            and seen.share_before >= FREE_SHARE:
         problems.append(Problem(
             THROTTLED, f'a busy vCPU executes {seen.share_after:.0%} of what '
             f'the host leaves to it, before {seen.share_before:.0%}'))
@@ -94,6 +95,8 @@ def judge(seen: Seen) -> List[Problem]:
     problems += [Problem(BROKEN, text) for text in seen.broken]
     if seen.harmless and seen.outcome == 'failed':
         problems.append(Problem(FAILED, seen.error or 'no reason given'))
+    if seen.outcome == 'cancelled' and not seen.cancelled:
+        problems.append(Problem(FAILED, 'cancelled by nobody'))
     if not problems or seen.source_state or seen.dest_state:
         where = _whereabouts(seen)
         problems += where

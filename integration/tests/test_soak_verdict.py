@@ -12,12 +12,13 @@ import json
 import os
 import socket
 import tempfile
+import threading
 import unittest
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Iterator, List, Tuple
 
-from soak import plan as plans, report, sums, verdict
+from soak import phases, plan as plans, report, sums, verdict
 from soak.drive import Result
 from soak.plan import draw_plan
 from soak.relay import Relay
@@ -27,7 +28,7 @@ GOOD = Seen(outcome='completed', source_state='postmigrate',
             dest_state='running', reports=True, memory='ok, 9 pages',
             memory_good=True, share_before=0.99, share_after=0.98)
 STAYED = replace(GOOD, outcome='cancelled', source_state='running',
-                 dest_state=None)
+                 dest_state=None, cancelled=True)
 
 
 def kinds(seen: Seen) -> List[str]:
@@ -51,8 +52,8 @@ class JudgeTest(unittest.TestCase):
         """Both run, whatever the outcome says."""
         for outcome in ('completed', 'failed', 'cancelled'):
             self.assertEqual(kinds(replace(
-                GOOD, outcome=outcome, source_state='running')),
-                [verdict.DOUBLED])
+                GOOD, outcome=outcome, source_state='running',
+                cancelled=True)), [verdict.DOUBLED])
         # none of the two was looked at, then
         self.assertEqual(kinds(Seen(outcome='failed', source_state='running',
                                     dest_state='running')), [verdict.DOUBLED])
@@ -87,7 +88,7 @@ class JudgeTest(unittest.TestCase):
         """QEMU says so, or the vCPUs execute less."""
         self.assertEqual(kinds(replace(GOOD, throttle_pct=20.0)),
                          [verdict.THROTTLED])
-        self.assertEqual(kinds(replace(GOOD, share_after=0.7)),
+        self.assertEqual(kinds(replace(GOOD, share_after=0.85)),
                          [verdict.THROTTLED])
         # it executed no more before
         self.assertEqual(kinds(replace(GOOD, share_before=0.7,
@@ -109,6 +110,8 @@ class JudgeTest(unittest.TestCase):
         self.assertEqual(kinds(replace(failed, harmless=True)),
                          [verdict.FAILED])
         self.assertEqual(kinds(replace(STAYED, harmless=True)), [])
+        self.assertEqual(kinds(replace(STAYED, cancelled=False)),
+                         [verdict.FAILED])
 
     def test_more_than_one(self) -> None:
         """A crash does not hide that the guest is lost."""
@@ -172,6 +175,21 @@ class ReportTest(unittest.TestCase):
         most = [self.missed] * 4 + [self.good] * 6
         self.assertTrue(report.reached_line(1, most).startswith('ok 1'))
 
+    def test_phases(self) -> None:
+        """Nor is one that leaves phases out."""
+        every = [{**self.good, 'struck': phase} for phase in phases.PHASES]
+        line = report.phases_line(1, every[1:])
+        self.assertTrue(line.startswith('ok 1 - '))
+        self.assertTrue(line.endswith(f': {phases.PHASES[0]}'))
+        self.assertTrue(report.phases_line(1, every).endswith(': none'))
+        self.assertTrue(report.phases_line(1, every[2:]).startswith('not ok'))
+
+    def test_what_the_host_hides(self) -> None:
+        """It is counted where it cannot be told who is held back."""
+        hidden = report.to_json(Result(self.plan, None, replace(
+            GOOD, share_before=0.5)))
+        self.assertIn('of 1 the host', report.totals([self.good, hidden]))
+
     def test_table(self) -> None:
         """A row for each fault, and what was not drawn."""
         lines = report.table([self.good, self.bad])
@@ -187,6 +205,8 @@ class RelayTest(unittest.TestCase):
 
     TIMEOUT_S = 20                      # only to find a hang
     BYTES = 300000                      # more than is in flight
+    LONG_S = 1000
+    AWHILE_S = 0.2                      # what a link that works does not take
 
     @contextmanager
     def ends(self, accept: bool = True
@@ -258,9 +278,34 @@ class RelayTest(unittest.TestCase):
         """What was written during a stall arrives when it is over."""
         with self.ends() as (relay, near, server):
             with self.join(relay, near, server) as far:
-                relay.stall(0.05)
+                relay.stall(self.LONG_S)
                 near.sendall(b'a')
+                far.settimeout(self.AWHILE_S)
+                with self.assertRaises(TimeoutError):
+                    far.recv(1)
+                relay.stall(0)
+                far.settimeout(self.TIMEOUT_S)
                 self.assertEqual(far.recv(1), b'a')
+
+    def test_slow_ends(self) -> None:
+        """It carries next to nothing, and then all."""
+        data = bytes(self.BYTES)
+        with self.ends() as (relay, near, server):
+            with self.join(relay, near, server) as far:
+                relay.slow(self.LONG_S, 1)
+                sender = threading.Thread(target=near.sendall, args=(data,))
+                sender.start()
+                far.settimeout(self.AWHILE_S)
+                got = b''
+                with self.assertRaises(TimeoutError):
+                    while True:
+                        got += far.recv(1 << 16)
+                self.assertLess(len(got), self.BYTES)
+                relay.slow(0, 1)
+                far.settimeout(self.TIMEOUT_S)
+                while len(got) < self.BYTES:
+                    got += far.recv(1 << 16)
+                sender.join()
 
     def test_reverse_held(self) -> None:
         """What the far end says waits, what the near one says does not."""

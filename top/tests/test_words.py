@@ -67,11 +67,12 @@ class Completeness(unittest.TestCase):
         self.assertEqual(set(made_up), declared)
 
     def test_the_documentation_has_the_tables(self) -> None:
-        """Line by line, as --explain prints them."""
+        """As --explain prints them, and no row that it does not."""
         with open(DOCUMENT, encoding='utf-8') as file:
-            lines = file.read().splitlines()
-        for line in words.tables():
-            self.assertIn(line, lines)
+            rows = [line for line in file.read().splitlines()
+                    if line.startswith('|')]
+        told = [line for line in words.tables() if line.startswith('|')]
+        self.assertEqual(rows[rows.index(told[0]):], told)
 
 
 class Choice(unittest.TestCase):

@@ -245,6 +245,25 @@ static void test_other_state(void)
 }
 
 /*
+ * RAM is through at once, again and again, while the bitmap still pends.  The
+ * link idles in between, but is as fast as it was: a stop of 3 MiB at 16 MiB/s.
+ */
+static void test_idle_link(void)
+{
+    RelayedMigration t = prepare_with_bitmap("ws=1 rate=max",
+                                             2 * RELAYED_MIB);
+    QDict *info;
+
+    workload_set_int(t.from.qts, "downtime-limit", 50);
+    relayed_begin(&t, RELAYED_LINK_BYTES_PER_S);
+    info = ac_wait_event(t.from.qts, "phase", "fallback");
+    g_assert_cmpint(qdict_get_int(info, "predicted-downtime"), <, 1000);
+    qobject_unref(info);
+    workload_assert_migrated(&t.from, &t.to);
+    relayed_end(&t);
+}
+
+/*
  * What is left but RAM, which is nothing here for a limit of 0, is for the
  * completion: the stop ends.
  */
@@ -430,6 +449,7 @@ void auto_converge_add_stop_tests(void)
     qtest_add_func("/auto-converge/stop/stalled", test_stalled);
     qtest_add_func("/auto-converge/stop/outlasts", test_outlasts);
     qtest_add_func("/auto-converge/stop/other-state", test_other_state);
+    qtest_add_func("/auto-converge/stop/idle-link", test_idle_link);
     qtest_add_func("/auto-converge/stop/no-downtime", test_no_downtime);
     qtest_add_func("/auto-converge/stop/bitmap-post-copy",
                    test_bitmap_post_copy);

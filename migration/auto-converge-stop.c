@@ -15,6 +15,7 @@
 #include "migration/auto-converge-control.h"
 #include "migration/auto-converge-stop.h"
 #include "migration/cpu-throttle-vcpu.h"
+#include "migration/misc.h"
 #include "migration.h"
 #include "ram.h"
 #include "trace.h"
@@ -165,8 +166,12 @@ static void timer_tick(void *opaque)
     case MIGRATION_STATUS_NONE:
     case MIGRATION_STATUS_COMPLETED:
     case MIGRATION_STATUS_CANCELLED:
-    case MIGRATION_STATUS_FAILED:
         return; /* such as one that never got a connection */
+    case MIGRATION_STATUS_FAILED:
+        /* One of several connections may keep its thread for a long time. */
+        auto_converge_stop_give_back();
+        cpu_throttle_set_permille(0);
+        return;
     default:
         break;
     }
@@ -194,9 +199,13 @@ void auto_converge_stop_start_timer(void)
 
 void auto_converge_stop_reset(void)
 {
-    if (stop.phase == STOP_HELD) {
-        /* The migration failed, and its end has started the guest. */
-        auto_converge_control_note_stop(now_ms() - stop.began_ms);
+    MigrationState *s = migrate_get_current();
+
+    if (migration_has_failed(s) &&
+        s->downtime_start >= auto_converge_control()->started_ms) {
+        /* Stopped for the switchover, the guest has been started again. */
+        auto_converge_control_note_stop(now_ms() - s->downtime_start -
+                                        s->downtime);
     }
     if (stop.phase != STOP_NONE) {
         set_phase(STOP_NONE);

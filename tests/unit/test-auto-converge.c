@@ -825,7 +825,7 @@ static void test_never_over_throttles(void)
 {
     AutoConvergeConfig config = defaults;
     uint64_t seed = 2;
-    int run;
+    int run, checked = 0;
 
     config.throttle_initial_pct = 1;
     for (run = 0; run < 5000; run++) {
@@ -852,7 +852,9 @@ static void test_never_over_throttles(void)
             -expm1(-guest.rate_bps * fmin(run_share(d) + 0.001, guest.demand) *
                    pass_s / guest.set_bytes);
         g_assert_cmpfloat(kept_bytes, >=, 0.25 * guest.remaining_bytes * 0.999);
+        checked++;
     }
+    g_assert_cmpint(checked, >, 1000);
 }
 
 /* As long as windows are bad the throttle rises by increment or more. */

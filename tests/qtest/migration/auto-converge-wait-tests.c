@@ -129,16 +129,26 @@ static void test_deadline_far(void)
 }
 
 /*
- * The bulk pass takes 8 s, or some more on a busy host, and so does what it
- * leaves: there is no time for another pass and a stop, nor for a throttle.
+ * After the bulk pass, which takes 8 s or so, there is time for 1.6 times what
+ * it leaves: for a stop, but for no pass before that, nor for a throttle.
  */
 static void test_deadline_near(void)
 {
     RelayedMigration t = relayed_prepare(RELAYED_GUEST_BUSY);
+    int64_t sent_bytes, half_ms;
     QDict *info;
 
-    workload_set_int(t.from.qts, "cpu-throttle-deadline", 21);
     relayed_begin(&t, RELAYED_SLOW_BYTES_PER_S);
+    workload_wait_syncs(t.from.qts, 1);
+    do {
+        g_usleep(1000);
+        info = workload_query(t.from.qts, "query-migrate");
+        sent_bytes = qdict_get_int(qdict_get_qdict(info, "ram"), "transferred");
+        half_ms = qdict_get_int(info, "total-time");
+        qobject_unref(info);
+    } while (sent_bytes < 32 * RELAYED_MIB);
+    workload_set_int(t.from.qts, "cpu-throttle-deadline",
+                     half_ms * 2 * 2.6 / 1000);
     info = ac_wait_event(t.from.qts, "phase", "fallback");
     g_assert_cmpstr(qdict_get_str(info, "reason"), ==, "deadline");
     g_assert_cmpint(qdict_get_int(info, "highest-throttle-permille"), ==, 0);

@@ -122,11 +122,11 @@ def _tell_sums(entries: List[Dict[str, Any]], fixed: bool) -> int:
     """The plan of TAP, table and totals; the exit status."""
     cases = len(entries)
     good = cases > 0 and not any(entry['problems'] for entry in entries)
-    lines = [report.reached_line] if cases >= REACHED_LEAST else []
-    lines += [report.phases_line] if fixed else []
-    for line in lines:
+    checks = [report.reached_line] if cases >= REACHED_LEAST else []
+    checks += [report.phases_line] if fixed else []
+    for check in checks:
         cases += 1
-        said = line(cases, entries)
+        said = check(cases, entries)
         print(said)
         good = good and said.startswith('ok')
     print(f'1..{cases}')

@@ -408,9 +408,9 @@ static void test_dead_destination(const void *phase)
     }
     workload_wait_status(m.from.qts, "failed");
     ac_assert_survived(&m.from);
-    info = ac_query(m.from.qts);
-    g_assert_cmpint(qdict_get_try_int(info, "downtime", 0), >=, stopped_ms);
-    qobject_unref(info);
+    if (!strcmp(phase, "fallback")) {
+        g_assert_cmpint(ac_query_int(m.from.qts, "downtime"), >=, stopped_ms);
+    }
 
     workload_send_command(&m.from, "rate=calm");
     workload_set_capability(m.from.qts, "pause-before-switchover", false);
@@ -421,42 +421,6 @@ static void test_dead_destination(const void *phase)
     g_assert_cmpint(qdict_get_int(info, "throttled-time"), ==, 0);
     qobject_unref(info);
     workload_assert_migrated(&m.from, &m.to);
-    workload_end_migration(&m);
-}
-
-/*
- * Another max-bandwidth begins the window anew, by one look: without
- * auto-converge, and of a paused guest, there is no window, and one at most.
- */
-static void test_new_rate(const void *how)
-{
-    WorkloadMigration m = ac_prepare(AC_GUEST_PATHOLOGICAL);
-    bool running = !strcmp(how, "running"), paused = !strcmp(how, "paused");
-    int64_t count;
-
-    workload_set_capability(m.from.qts, "auto-converge", running || paused);
-    workload_set_int(m.from.qts, "max-bandwidth",
-                     WORKLOAD_SLOW_LINK_BYTES_PER_S);
-    workload_begin_migration(&m);
-    workload_wait_syncs(m.from.qts, 1);
-    if (paused) {
-        workload_expect_success(m.from.qts, "stop");
-    }
-    count = workload_count_syncs(m.from.qts);
-    workload_set_int(m.from.qts, "max-bandwidth",
-                     2 * WORKLOAD_SLOW_LINK_BYTES_PER_S);
-    if (running) {
-        workload_wait_syncs(m.from.qts, count + 1);
-        g_assert_cmpint(ac_query_int(m.from.qts, "windows"), ==, 0);
-    } else {
-        g_usleep(2 * 1000 * 1000);
-        g_assert_cmpint(workload_count_syncs(m.from.qts), <=, count + 1);
-    }
-    workload_cancel_migration(&m);
-    if (paused) {
-        workload_expect_success(m.from.qts, "cont");
-    }
-    workload_verify_memory(&m.from);
     workload_end_migration(&m);
 }
 
@@ -494,11 +458,6 @@ void auto_converge_add_tests(void)
                    test_switchover_bandwidth);
     qtest_add_func("/auto-converge/calms-down", test_calms_down);
     qtest_add_func("/auto-converge/account", test_account);
-    qtest_add_data_func("/auto-converge/new-rate/running", "running",
-                        test_new_rate);
-    qtest_add_data_func("/auto-converge/new-rate/off", "off", test_new_rate);
-    qtest_add_data_func("/auto-converge/new-rate/paused", "paused",
-                        test_new_rate);
     add_for_phases("cancel", test_cancel);
     add_for_phases("dead-destination", test_dead_destination);
     auto_converge_add_hmp_tests();

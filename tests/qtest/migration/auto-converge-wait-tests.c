@@ -322,8 +322,49 @@ static void test_snapshot(void)
     relayed_end(&t);
 }
 
+/*
+ * Another max-bandwidth begins the window anew, by one look.  Without
+ * auto-converge, and of a paused guest, there is no window: one look at most.
+ */
+static void test_new_rate(const void *how)
+{
+    WorkloadMigration m = ac_prepare(AC_GUEST_PATHOLOGICAL);
+    bool running = !strcmp(how, "running"), paused = !strcmp(how, "paused");
+    int64_t count;
+
+    workload_set_capability(m.from.qts, "auto-converge", running || paused);
+    workload_set_int(m.from.qts, "max-bandwidth",
+                     WORKLOAD_SLOW_LINK_BYTES_PER_S);
+    workload_begin_migration(&m);
+    workload_wait_syncs(m.from.qts, 1);
+    if (paused) {
+        workload_expect_success(m.from.qts, "stop");
+    }
+    count = workload_count_syncs(m.from.qts);
+    workload_set_int(m.from.qts, "max-bandwidth",
+                     2 * WORKLOAD_SLOW_LINK_BYTES_PER_S);
+    if (running) {
+        workload_wait_syncs(m.from.qts, count + 1);
+        g_assert_cmpint(ac_query_int(m.from.qts, "windows"), ==, 0);
+    } else {
+        g_usleep(2 * 1000 * 1000);
+        g_assert_cmpint(workload_count_syncs(m.from.qts), <=, count + 1);
+    }
+    workload_cancel_migration(&m);
+    if (paused) {
+        workload_expect_success(m.from.qts, "cont");
+    }
+    workload_verify_memory(&m.from);
+    workload_end_migration(&m);
+}
+
 void auto_converge_add_wait_tests(void)
 {
+    qtest_add_data_func("/auto-converge/new-rate/running", "running",
+                        test_new_rate);
+    qtest_add_data_func("/auto-converge/new-rate/off", "off", test_new_rate);
+    qtest_add_data_func("/auto-converge/new-rate/paused", "paused",
+                        test_new_rate);
     qtest_add_func("/auto-converge/watch/slow-link", test_slow_link);
     qtest_add_func("/auto-converge/watch/burst", test_burst);
     qtest_add_func("/auto-converge/watch/rhythm", test_rhythm);

@@ -17,7 +17,7 @@ from typing import Any, Dict, List, Tuple
 
 from migbench.display import Progress, table
 from migbench.metrics import Metrics, baseline_rate, metrics
-from migbench.link import Link, make_link, namespaces_possible
+from migbench.link import Link, make_link, why_no_namespaces
 from migbench.throttle_loss import always_busy
 from migbench.machine import use_qemu_python
 from migbench.migrate import Migration, Plan, Run
@@ -106,10 +106,10 @@ def run_one(scenario: Scenario, name: str, binary: str, kernel: str,
 
 
 def run_scenario(scenario: Scenario, arguments: argparse.Namespace,
-                 real_link: bool) -> List[Tuple[str, Run]]:
-    """Stock, then patched, over one link."""
+                 no_link: str) -> List[Tuple[str, Run]]:
+    """Stock, then patched, over one link; no_link: why it is not a real one."""
     runs = []
-    with make_link(scenario.link_mbps, real_link) as link:
+    with make_link(scenario.link_mbps, no_link) as link:
         measured = link.measure_mbps()
         print(f'\n{scenario.name}: {scenario.title}\n'
               f'  guest: {scenario.append}, {scenario.memory_mib} MiB; '
@@ -199,7 +199,8 @@ def demonstrate(arguments: argparse.Namespace) -> int:
     """Run all scenarios; the exit status."""
     use_qemu_python(arguments.qemu_python)
     os.makedirs(arguments.out, exist_ok=True)
-    real_link = not arguments.no_namespaces and namespaces_possible()
+    no_link = ('--no-namespaces' if arguments.no_namespaces
+               else why_no_namespaces())
     chosen = [s for s in SCENARIOS
               if s.name in (arguments.only or [])
               or not (arguments.only or s.calm)]
@@ -209,7 +210,7 @@ def demonstrate(arguments: argparse.Namespace) -> int:
     runs: List[Run] = []
     print(f'QEMU {arguments.series}: stock against patched')
     for scenario in chosen:
-        pair = run_scenario(scenario, arguments, real_link)
+        pair = run_scenario(scenario, arguments, no_link)
         drawn.append((f'{scenario.name} ({scenario.link_mbps} MB/s)', pair))
         for name, run in pair:
             shown = metrics(run)
@@ -219,7 +220,7 @@ def demonstrate(arguments: argparse.Namespace) -> int:
     print('\n' + table(columns) + '\n\n' + summary(columns))
     if arguments.json:
         with open(arguments.json, 'w', encoding='ascii') as output:
-            json.dump({'series': arguments.series, 'real_link': real_link,
+            json.dump({'series': arguments.series, 'real_link': not no_link,
                        'runs': results}, output, indent=1)
     path = os.path.join(arguments.out,
                         f'demo-{arguments.series}.{arguments.plot_format}')

@@ -22,7 +22,7 @@ from .linux import SHARED_MEMORY, GuestConfig, SavedGuests
 from migbench.debugger import find_throttle
 from migbench.display import Progress
 from migbench.errors import BenchError
-from migbench.link import make_link, namespaces_possible
+from migbench.link import make_link, why_no_namespaces
 from migbench.machine import use_qemu_python
 from migbench.migrate import Plan
 from migbench.plot import check_gnuplot
@@ -195,7 +195,7 @@ def migrate_guest(arguments: argparse.Namespace, vcpus: int,
     config = GuestConfig(arguments.image, 'redis', vcpus, DATABASE)
     state = states.path(config)
     rate_mbps = arguments.link or LINK_MBPS.get(vcpus, max(LINK_MBPS.values()))
-    with make_link(rate_mbps, namespaces_possible()) as link:
+    with make_link(rate_mbps, why_no_namespaces()) as link:
         print(f'redis, {vcpus} vCPUs, {DATABASE}\n'
               f'  cancelled after {arguments.time_limit:g} s\n'
               f'  link: {link.describe()}', flush=True)

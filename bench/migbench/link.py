@@ -93,8 +93,9 @@ class Link:
     real = False
     limit = "max-bandwidth"
 
-    def __init__(self, rate_mbps: int):
+    def __init__(self, rate_mbps: int, reason: str):
         self.rate_mbps = rate_mbps
+        self._reason = reason       # why it is not a real one
 
     def __enter__(self) -> 'Link':
         return self
@@ -126,8 +127,8 @@ class Link:
 
     def describe(self) -> str:
         """One line for the user."""
-        return (f'{self.rate_mbps} MB/s by max-bandwidth: not root, so there '
-                f'is no real link, and the final stop is not limited')
+        return (f'{self.rate_mbps} MB/s by max-bandwidth, which does not limit '
+                f'the final stop; no real link: {self._reason}')
 
 
 class NamespaceLink(Link):
@@ -137,7 +138,7 @@ class NamespaceLink(Link):
     limit = "namespaces"
 
     def __init__(self, rate_mbps: int):
-        super().__init__(rate_mbps)
+        super().__init__(rate_mbps, '')
         self._source = f'{NAME_PREFIX}{os.getpid()}s'
         self._dest = f'{NAME_PREFIX}{os.getpid()}d'
         self._made: List[str] = []
@@ -215,17 +216,25 @@ class NamespaceLink(Link):
         return f'{self.rate_mbps} MB/s (network namespaces, veth, tbf)'
 
 
-def namespaces_possible() -> bool:
-    """Whether this user and machine can have a real link."""
-    if os.geteuid() or not (shutil.which('ip') and shutil.which('tc')):
-        return False
+def why_no_namespaces() -> str:
+    """Why this user and machine cannot have a real link; empty: they can."""
+    if os.geteuid():
+        return 'not root'
+    missing = [tool for tool in ('ip', 'tc') if not shutil.which(tool)]
+    if missing:
+        return f"{' and '.join(missing)} missing (Debian: iproute2)"
     try:
         with NamespaceLink(100):
-            return True
-    except BenchError:
-        return False
+            return ''
+    except BenchError as exc:
+        return str(exc)
 
 
-def make_link(rate_mbps: int, real: bool) -> Link:
-    """A link of 10^6 bytes/s: a real one, or max-bandwidth."""
-    return NamespaceLink(rate_mbps) if real else Link(rate_mbps)
+def make_link(rate_mbps: int, reason: str) -> Link:
+    """
+    A link of 10^6 bytes/s: a real one, or, where there is a reason why not,
+    max-bandwidth.
+    """
+    if not reason:
+        return NamespaceLink(rate_mbps)
+    return Link(rate_mbps, reason)

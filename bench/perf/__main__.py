@@ -4,41 +4,29 @@
 """
 QEMU's own benchmark of migration, guestperf, with its own comparisons, on
 several QEMUs in turn. The reports are guestperf's: guestperf-plot.py reads
-them. Where KVM is there, guestperf-batch.py with --filter does the same for one
-QEMU; here TCG stands in for it elsewhere.
+them; the first run of each is drawn into perf.svg. Where KVM is there,
+guestperf-batch.py with --filter does the same for one QEMU; here TCG stands in
+for it elsewhere.
 """
 
 import argparse
 import glob
 import json
 import os
-import statistics
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from fnmatch import fnmatch
 from typing import Any, Dict, List, Tuple
 
 from migbench.errors import BenchError
 from migbench.program import run_program
 
+from .chart import Shown, plot
+from .report import Row, make_row, table
+
 FILTER = 'auto-converge-bandwidth/*-[13]*mbs,auto-converge-bandwidth/*-1gbs'
 MEMORY_GIB = 1
 SLEEP_S = 10                    # of undisturbed work before and after
-MS_PER_S = 1000
-
-
-@dataclass
-class Row:
-    """One migration, in figures."""
-    scenario: str
-    qemu: str
-    run: int
-    outcome: str
-    total_s: float
-    downtime_ms: float
-    passes: int
-    throttle_pct: float             # highest that a pass began with
-    work_kept: float                # of the guest's speed before, 0..1
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -112,46 +100,6 @@ def scenarios(arguments: argparse.Namespace) -> List[Tuple[str, Any]]:
     return chosen
 
 
-def kept(report: Dict[str, Any]) -> float:
-    """
-    The guest's speed from the first pass to its last word at the source,
-    against the one before. A timing: ms for one GB, at the guest's clock.
-    """
-    history = report['progress_history']
-    speeds: Dict[bool, List[float]] = {False: [], True: []}
-    end = history[-1]['now']
-    start = end - history[-1]['duration'] / MS_PER_S
-    for timing in report['guest_timings']:
-        if timing['timestamp'] <= end:
-            speeds[timing['timestamp'] > start].append(1 / timing['value'])
-    if not (speeds[False] and speeds[True]):
-        return float('nan')
-    return statistics.mean(speeds[True]) / statistics.median(speeds[False])
-
-
-def make_row(name: str, qemu: str, run: int, report: Dict[str, Any]) -> Row:
-    """What a report of guestperf says."""
-    history = report['progress_history']
-    last = history[-1]
-    return Row(name, qemu, run, last['status'],
-               last['duration'] / MS_PER_S, last['downtime'],
-               last['ram']['iterations'],
-               max(step['throttle_pcent'] for step in history), kept(report))
-
-
-def table(rows: List[Row]) -> str:
-    """A line a run."""
-    width = max(len(row.scenario) for row in rows)
-    lines = [f"{'scenario':{width}} {'QEMU':8} run  outcome    total s "
-             'stop ms passes throttle  speed']
-    for row in rows:
-        lines.append(f'{row.scenario:{width}} {row.qemu:8} {row.run:3}  '
-                     f'{row.outcome:10} {row.total_s:7.1f} '
-                     f'{row.downtime_ms:7.0f} {row.passes:6} '
-                     f'{row.throttle_pct:6.0f} %  {row.work_kept:5.2f}')
-    return '\n'.join(lines)
-
-
 def main() -> int:
     """Run; the exit status."""
     arguments = parse_arguments()
@@ -163,6 +111,7 @@ def main() -> int:
     from guestperf.hardware import Hardware
     hardware = Hardware(cpus=1, mem=MEMORY_GIB)
     rows: List[Row] = []
+    shown: Dict[str, Shown] = {}
     for run in range(1, arguments.runs + 1):
         for name, scenario in scenarios(arguments):
             for qemu in arguments.qemu:
@@ -173,11 +122,15 @@ def main() -> int:
                 with open(os.path.join(arguments.out, file), 'w',
                           encoding='utf-8') as out:
                     out.write(text)
-                rows.append(make_row(name, label, run, json.loads(text)))
+                report = json.loads(text)
+                rows.append(make_row(name, label, run, report))
+                if run == 1:
+                    shown.setdefault(name, []).append((label, report))
                 print(table(rows[-1:]).split('\n')[1], flush=True)
     with open(os.path.join(arguments.out, 'rows.json'), 'w',
               encoding='utf-8') as out:
         json.dump([asdict(row) for row in rows], out, indent=1)
+    plot(os.path.join(arguments.out, 'perf.svg'), shown)
     print(f'\n{table(rows)}')
     return 0
 

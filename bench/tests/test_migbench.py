@@ -16,10 +16,12 @@ import tempfile
 import time
 import unittest
 from typing import Any, Dict
+from unittest import mock
 
 from migbench import metrics
 from migbench.display import Progress, table
 from migbench.errors import BenchError
+from migbench.link import make_link, why_no_namespaces
 from migbench.machine import use_qemu_python
 from migbench.migrate import Run
 from migbench.plot import plot
@@ -192,6 +194,30 @@ class SerialTest(unittest.TestCase):
         self.guest.sendall(b'error bad value: ws\n')
         with self.assertRaisesRegex(BenchError, 'bad value: ws'):
             self.port.wait_ready(5)
+
+
+class LinkTest(unittest.TestCase):
+    """A machine that cannot have a real link."""
+
+    def test_reason(self) -> None:
+        """Which tool is missing; what iproute2 said."""
+        with mock.patch('os.geteuid', return_value=0):
+            with mock.patch('shutil.which', return_value=None):
+                self.assertIn('ip and tc missing', why_no_namespaces())
+            with mock.patch('shutil.which', return_value='/bin/true'), \
+                    mock.patch('subprocess.run', return_value=mock.Mock(
+                        returncode=2, stderr='Invalid argument')):
+                reason = why_no_namespaces()
+        self.assertRegex(reason, "^'ip netns add .* failed: Invalid argument")
+        link = make_link(50, reason)
+        self.assertFalse(link.real)
+        self.assertIn(reason, link.describe())
+        with mock.patch('os.geteuid', return_value=1000):
+            self.assertEqual(why_no_namespaces(), 'not root')
+
+    def test_real(self) -> None:
+        """No reason: a real one."""
+        self.assertTrue(make_link(50, '').real)
 
 
 class OutputTest(unittest.TestCase):

@@ -4,10 +4,12 @@
 """What is read from a report of guestperf."""
 
 import math
+import tempfile
 import unittest
 from typing import Any, Dict, List, Tuple
 
-from perf.__main__ import kept, make_row, table
+from perf.chart import plot
+from perf.report import kept, make_row, speeds, table
 
 
 def report(timings: List[Tuple[float, float]]) -> Dict[str, Any]:
@@ -33,6 +35,27 @@ class ReportTest(unittest.TestCase):
     def test_silent(self) -> None:
         """A guest that said nothing has no speed."""
         self.assertTrue(math.isnan(kept(report([(98, 50)]))))
+
+    def test_speeds(self) -> None:
+        """A GB takes the time before its word; also at the destination."""
+        stretches = speeds(report([(99, 2000), (105, 4000), (112, 1000)]))
+        self.assertEqual([tuple(stretch) for stretch in stretches],
+                         [(-3, -1, 1), (1, 5, 0.5), (11, 12, 2)])
+
+    def test_plot(self) -> None:
+        """Both QEMUs are drawn, with how they ended and the stop."""
+        with tempfile.TemporaryDirectory() as where:
+            path = f'{where}/perf.svg'
+            one = report([(99, 2000), (105, 4000), (112, 1000)])
+            plot(path, {'a/b': [('stock', one), ('patched', one)]})
+            with open(path, encoding='utf-8') as drawn:
+                text = drawn.read()
+            with open(f'{where}/perf-b-stock-speed.dat',
+                      encoding='ascii') as data:
+                self.assertIn('1.000 50.000\n5.000 50.000\n', data.read())
+        for word in ('stock: completed after 10.0 s', 'patched: completed',
+                     'b: speed of the guest', 'b: throttle'):
+            self.assertIn(word, text)
 
     def test_row(self) -> None:
         """The highest throttle, the last step."""

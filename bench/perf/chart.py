@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Copyright (c) 2026 the auto-converge authors
+"""The guest's speed and the throttle over time, drawn by gnuplot."""
+
+import os
+from typing import Dict, List, Sequence, Tuple
+
+from migbench.plot import COLOURS, quote, run_gnuplot
+
+from .report import MS_PER_S, Report, speeds, start_of
+
+__all__ = ['Shown', 'plot']
+
+PANEL_HEIGHT = 270              # pixels
+
+Shown = List[Tuple[str, Report]]        # of each QEMU
+
+
+def _write(path: str, rows: Sequence[Tuple[float, float]]) -> str:
+    with open(path, 'w', encoding='ascii') as data:
+        for time, value in rows:
+            data.write(f'{time:.3f} {value:.3f}\n')
+    return quote(path)
+
+
+def _speed_rows(report: Report) -> List[Tuple[float, float]]:
+    """Time (s), speed (%): both ends of each GB."""
+    return [(time, stretch.speed * 100) for stretch in speeds(report)
+            for time in (stretch.start_s, stretch.end_s)]
+
+
+def _throttle_rows(report: Report) -> List[Tuple[float, float]]:
+    """Time (s), throttle (%), as each pass began with it, and the end."""
+    start = start_of(report)
+    return [(step['now'] - start, step['throttle_pcent'])
+            for step in report['progress_history']]
+
+
+def _stop(report: Report, colour: str) -> str:
+    """Shade the time for which the guest was stopped."""
+    last = report['progress_history'][-1]
+    if last['status'] != 'completed':
+        return ''
+    end = last['duration'] / MS_PER_S
+    return (f"set object rectangle from {end - last['downtime'] / MS_PER_S:.3f}"
+            f", graph 0 to {end:.3f}, graph 1 behind fc rgb '{colour}' "
+            'fs transparent solid 0.15 noborder')
+
+
+def _panels(base: str, name: str, shown: Shown) -> List[str]:
+    fast, throttles, shades = [], [], []
+    for (qemu, report), colour in zip(shown, COLOURS):
+        last = report['progress_history'][-1]
+        took = f"{last['status']} after {last['duration'] / MS_PER_S:.1f} s"
+        speed = _write(f'{base}-{qemu}-speed.dat', _speed_rows(report))
+        throttle = _write(f'{base}-{qemu}-throttle.dat', _throttle_rows(report))
+        style = f"lw 2 lc rgb '{colour}' title"
+        fast.append(f'{speed} using 1:2 with lines {style} '
+                    f"{quote(f'{qemu}: {took}')}")
+        throttles.append(f'{throttle} using 1:2 with steps {style} '
+                         f'{quote(qemu)}')
+        shades.append(_stop(report, colour))
+    return [f"set title {quote(f'{name}: speed of the guest')}",
+            "set ylabel '% of before'", 'set yrange [0:*]', *shades,
+            'plot ' + ', '.join(fast),
+            f"set title {quote(f'{name}: throttle')}",
+            "set ylabel '% of vCPU time'", 'set yrange [0:105]',
+            'plot ' + ', '.join(throttles), 'unset object']
+
+
+def plot(path: str, scenarios: Dict[str, Shown]) -> None:
+    """
+    Draw the reports of each scenario into path (.svg or .png), the time of the
+    stop shaded. The data stay beside it, to be drawn again.
+    """
+    base = os.path.splitext(path)[0]
+    panels = 2 * len(scenarios)
+    script = [f'set multiplot layout {panels},1', 'set grid',
+              "set xlabel 's since the migration began'", 'set lmargin 10',
+              'set rmargin 3', 'set tmargin 4',
+              'set key tmargin right horizontal']
+    for name, shown in scenarios.items():
+        short = name.rsplit('/', maxsplit=1)[-1]
+        end = max(report['progress_history'][-1]['duration']
+                  for _, report in shown) / MS_PER_S
+        script += [f'set xrange [-5:{end + 5:.1f}]',
+                   *_panels(f'{base}-{short}', short, shown)]
+    run_gnuplot(path, PANEL_HEIGHT * panels, [*script, 'unset multiplot'])

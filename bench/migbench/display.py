@@ -78,8 +78,14 @@ def _number(value: Optional[float], unit: str, digits: int = 1) -> str:
     return '-' if value is None else f'{value:.{digits}f} {unit}'
 
 
+def _short_outcome(figures: Metrics) -> str:
+    """For a column: 'stop-and-copy', 'cancelled'."""
+    return figures.outcome.removeprefix('completed by ').rsplit(': ')[-1]
+
+
+# Two guests under two QEMUs are as wide as a terminal of 80 columns.
 ROWS: List[Tuple[str, Callable[[Metrics], str]]] = [
-    ('outcome', lambda f: f.outcome),
+    ('outcome', _short_outcome),
     ('total time', lambda f: _number(f.total_s, 's')),
     ('  after the bulk pass', lambda f: _number(f.after_bulk_s, 's')),
     ('downtime predicted',
@@ -87,15 +93,15 @@ ROWS: List[Tuple[str, Callable[[Metrics], str]]] = [
     ('downtime real', lambda f: _number(f.downtime_ms, 'ms', 0)),
     ('  as the guest saw it', lambda f: _number(f.guest_downtime_ms, 'ms', 0)),
     ('passes', lambda f: str(f.passes)),
-    ('  windows after the bulk pass', lambda f: str(f.windows_after_bulk)),
+    ('  windows after bulk pass', lambda f: str(f.windows_after_bulk)),
     ('highest throttle', lambda f: _number(f.highest_throttle_pct, '%')),
     ('throttled time', lambda f: _number(f.throttled_s, 's')),
     ("  by the guest's count",
      lambda f: _number(f.throttled_by_guest_s, 's')),
-    ('longest stall before the stop',
+    ('longest stall before stop',
      lambda f: _number(f.longest_stall_ms, 'ms', 0)),
     ('guest work lost', lambda f: _number(f.work_lost_s, 's')),
-    ('memory verified', lambda f: f.memory),
+    ('memory verified', lambda f: 'ok' if f.memory_good else f.memory),
 ]
 
 

@@ -15,6 +15,7 @@ import socket
 import tempfile
 import time
 import unittest
+from dataclasses import replace
 from typing import Any, Dict
 from unittest import mock
 
@@ -231,7 +232,24 @@ class OutputTest(unittest.TestCase):
             progress(run, sample)
         lines = stream.getvalue().splitlines()
         self.assertEqual(len(lines), 2)
-        self.assertRegex(lines[0], r'pass +6 +remaining +0.0 MB .* throttle$')
+        self.assertRegex(lines[0], r'pass +6 .* remaining +0.0 MB .* throttle$')
+
+    def test_narrow_terminal(self) -> None:
+        """80 columns have what matters of the line, and the whole table."""
+        run, stream = patched_run(), io.StringIO()
+        with mock.patch.object(stream, 'isatty', return_value=True), \
+                mock.patch('shutil.get_terminal_size',
+                           return_value=os.terminal_size((80, 24))):
+            Progress('pathological patched', stream)(run, run.samples[0])
+        self.assertRegex(stream.getvalue(), r'throttle .*remaining +0.0 MB')
+        got = metrics.metrics(run)
+        plain = replace(got, outcome='completed')
+        shown = table([('pathological', 'stock', plain),
+                       ('pathological', 'patched', got),
+                       ('middle', 'stock', plain),
+                       ('middle', 'patched', plain)])
+        self.assertLess(max(map(len, shown.splitlines())), 80)
+        self.assertRegex(shown, r'outcome .* stop-and-copy ')
 
     @unittest.skipUnless(shutil.which('gnuplot'), 'gnuplot is missing')
     def test_plot(self) -> None:

@@ -4,6 +4,7 @@
 """What is read from a report of guestperf."""
 
 import math
+import shutil
 import tempfile
 import unittest
 from typing import Any, Dict, List, Tuple
@@ -42,6 +43,7 @@ class ReportTest(unittest.TestCase):
         self.assertEqual([tuple(stretch) for stretch in stretches],
                          [(-3, -1, 1), (1, 5, 0.5), (11, 12, 2)])
 
+    @unittest.skipUnless(shutil.which('gnuplot'), 'gnuplot is missing')
     def test_plot(self) -> None:
         """Both QEMUs are drawn, with how they ended and the stop."""
         with tempfile.TemporaryDirectory() as where:

@@ -24,10 +24,10 @@ def line(sample: Sample, elapsed_s: Optional[float] = None) -> str:
     if sample.status != 'active':
         phase = sample.status
     return (f'{elapsed_s:5.1f} s  pass {sample.passes or 0:3.0f}  '
+            f'throttle {sample.throttle_pct or 0:5.1f} %  '
             f'remaining {megabytes(sample.remaining_bytes, 6)} MB  '
             f'dirty {megabytes(sample.dirty_bps, 5)} '
-            f'drain {megabytes(sample.drain_bps, 5)} MB/s  '
-            f'throttle {sample.throttle_pct or 0:5.1f} %  {phase}')
+            f'drain {megabytes(sample.drain_bps, 5)} MB/s  {phase}')
 
 
 class Output(Protocol):

@@ -46,6 +46,14 @@ AutoConvergeConfig ac_config_default(void)
     };
 }
 
+AutoConvergeConfig ac_config_unbounded(void)
+{
+    AutoConvergeConfig config = ac_config_default();
+
+    config.fallback_downtime_ms = 0;
+    return config;
+}
+
 bool ac_parse_u64(const char *text, uint64_t *value)
 {
     char *end;

@@ -14,6 +14,9 @@
 /* QEMU's defaults, with its default downtime limit of 300 ms. */
 AutoConvergeConfig ac_config_default(void);
 
+/* The same with a stop of any length, so that every migration ends */
+AutoConvergeConfig ac_config_unbounded(void);
+
 /*
  * Sets what @text names and leaves the rest.  On a bad pair @config is
  * unchanged, *@error is a message that names parameter and range, to be freed

@@ -151,6 +151,7 @@ AcGuest ac_guest_from_point(const AcPoint *point)
     guest.late_s = point->late_s;
     guest.leak = point->leak;
     guest.clock_error = point->clock_error;
+    guest.kernel_log = point->kernel_log;
     return guest;
 }
 

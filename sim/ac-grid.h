@@ -38,6 +38,7 @@ typedef struct AcPoint {
     double late_s;       /* see AcGuest; 0 on the standard grid */
     double leak;
     double clock_error;
+    double kernel_log;   /* 0 or 1 */
 } AcPoint;
 
 typedef struct AcCase {

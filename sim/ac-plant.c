@@ -186,9 +186,28 @@ static double done_share(const AcGuest *guest, const AcActuator *actuator,
            guest->interlock * (actuator->own_phases ? product : least);
 }
 
-/* The guest executes for @slice_s in which nothing changes. */
+/*
+ * A page that was sent is written to with @intensity while the part @sent of
+ * what was left is, as steadily; of each region in proportion.
+ */
+static void dirty_since_sent(AcPlant *plant, unsigned i, double intensity,
+                             double sent)
+{
+    double known = plant->clean_bytes[i] + plant->dirtied_bytes[i];
+    double sent_bytes = (plant->guest->regions[i].bytes - known) * sent;
+    double spared = intensity > 0 ? -expm1(-intensity) / intensity : 1;
+
+    plant->clean_bytes[i] = plant->clean_bytes[i] * exp(-intensity) +
+                            sent_bytes * spared;
+    plant->dirtied_bytes[i] = known + sent_bytes - plant->clean_bytes[i];
+}
+
+/*
+ * The guest executes for @slice_s in which nothing changes, and the part @sent
+ * of what is left is sent.
+ */
 static void run_guest(AcPlant *plant, AcPass *pass, double slice_s,
-                      const AcActuator *actuator)
+                      const AcActuator *actuator, double sent)
 {
     const AcGuest *guest = plant->guest;
     double activity = guest_activity(guest, plant->now_s);
@@ -196,9 +215,14 @@ static void run_guest(AcPlant *plant, AcPass *pass, double slice_s,
     unsigned i;
 
     for (i = 0; i < guest->region_count; i++) {
-        plant->written_bytes[i] += guest->regions[i].write_bps *
-                                   (guest->regions[i].dma ? 1 : done) *
-                                   activity * slice_s;
+        const AcRegion *region = &guest->regions[i];
+        double bytes = region->write_bps * (region->dma ? 1 : done) *
+                       activity * slice_s;
+
+        plant->written_bytes[i] += bytes;
+        if (guest->kernel_log) {
+            dirty_since_sent(plant, i, bytes / region->bytes, sent);
+        }
     }
     plant->lost_s += activity > 0 ? slice_s * (1 - done) : 0;
     plant->now_s += slice_s;
@@ -214,17 +238,18 @@ static void drain(AcPlant *plant, AcPass *pass, double until_bytes,
         double slice_s = (plant->remaining_bytes - until_bytes) / bps;
         double limit_s = fmin(next_change(plant), until_s) - plant->now_s;
         bool whole = slice_s <= limit_s;
-        double bytes;
+        double bytes, sent;
 
         slice_s = whole ? slice_s : limit_s;
         bytes = whole ? plant->remaining_bytes - until_bytes : slice_s * bps;
+        sent = bytes / plant->remaining_bytes;
         plant->remaining_bytes = whole ? until_bytes :
                                  plant->remaining_bytes - bytes;
         pass->drained_bytes += bytes;
         pass->zero_bytes += plant->bulk_done ? 0 :
                             bytes * plant->guest->zero_share;
         pass->wire_bytes += bytes * page_cost(plant);
-        run_guest(plant, pass, slice_s, actuator);
+        run_guest(plant, pass, slice_s, actuator, sent);
     }
 }
 
@@ -248,12 +273,17 @@ static double count_dirty(const AcPlant *plant)
 /* What became dirty; pages that were left over were so already. */
 static double collect_dirty(AcPlant *plant)
 {
-    double dirty = count_dirty(plant), set = 0;
+    double dirty = count_dirty(plant), since_sent = 0, set = 0;
     unsigned i;
 
     for (i = 0; i < plant->guest->region_count; i++) {
         set += plant->guest->regions[i].bytes;
+        since_sent += plant->dirtied_bytes[i];
         plant->written_bytes[i] = 0;
+        plant->dirtied_bytes[i] = 0;
+    }
+    if (plant->guest->kernel_log) {
+        return since_sent;
     }
     return set > 0 ? dirty * fmax(0, 1 - plant->remaining_bytes / set) : 0;
 }
@@ -306,7 +336,7 @@ AcPass ac_plant_pass(AcPlant *plant, const AcActuator *actuator,
     if (leaky.run_share < 1) {
         leaky.run_share = fmin(1, leaky.run_share + plant->guest->leak);
     }
-    if (look && look->dirty_bytes > 0) {
+    if (look && look->dirty_bytes > 0 && !plant->guest->kernel_log) {
         drain_and_count(plant, &pass, fmax(left, 0), until_s,
                         look->dirty_bytes, &leaky);
     } else {
@@ -318,7 +348,7 @@ AcPass ac_plant_pass(AcPlant *plant, const AcActuator *actuator,
     plant->remaining_bytes += pass.dirty_bytes;
     sync_s = plant->link->sync_s_per_gib * plant->guest->ram_bytes / GIB;
     if (sync_s > 0) {
-        run_guest(plant, &pass, sync_s, &leaky);
+        run_guest(plant, &pass, sync_s, &leaky, 0);
     }
     pass.run_s = fmin(pass.run_s * measured_share(plant), pass.elapsed_s);
     return pass;

@@ -28,6 +28,13 @@
  * comes the sync, which costs time, during which the guest runs on.  A page
  * that was dirty anyway does not become dirty again.
  *
+ * Which writes a sync finds depends on whose the log is.  QEMU's own (TCG) has
+ * what was written since the last sync, also before the page was sent, and can
+ * be counted at any time.  The kernel's (KVM, with manual protection) protects a
+ * page when it is sent, so that it has what was written since then, and it
+ * cannot be counted.  QEMU clears it by the GiB, so a real one is between the
+ * two.
+ *
  * The link carries bytes; pages are turned into them by what they cost: a
  * zero page nothing, a compressible one a part.
  *
@@ -78,6 +85,7 @@ typedef struct AcGuest {
     double late_s;        /* so late are the interrupts of a throttled one */
     double leak;          /* run share that it gets on top of all this */
     double clock_error;   /* its CPU time is wrong by up to +- this share */
+    bool kernel_log;      /* a page is protected when it is sent */
     AcStep activity[AC_STEPS_MAX]; /* busy and calm phases, in this order */
     unsigned activity_count;
     double period_s;      /* busy for a part of each only; 0: always */
@@ -104,6 +112,8 @@ typedef struct AcPlant {
     double now_s;
     double remaining_bytes;
     double written_bytes[AC_REGIONS_MAX]; /* since the last sync began */
+    double clean_bytes[AC_REGIONS_MAX]; /* sent, and not written to since */
+    double dirtied_bytes[AC_REGIONS_MAX]; /* ... and written to since */
     double lost_s;          /* guest work that the throttle took */
     bool bulk_done;
 } AcPlant;

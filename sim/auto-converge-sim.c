@@ -58,6 +58,7 @@ static void print_help(FILE *out)
           "  --leak SHARE        of run time that the actuator adds, 0; and of\n"
           "                      the grid\n"
           "  --clock-error SHARE by which CPU time is wrong, 0; and of the grid\n"
+          "  --kernel-log        the dirty log is KVM's; also of the grid\n"
           "  --kind KIND         adaptive, counter, tailslow or none\n\n"
           "  --csv               a line a guest (--grid)\n"
           "  --config name=value,...\n", out);
@@ -136,6 +137,7 @@ static void run_grid(const Options *options)
         cases[i].point.late_s = options->point.late_s;
         cases[i].point.leak = options->point.leak;
         cases[i].point.clock_error = options->point.clock_error;
+        cases[i].point.kernel_log = options->point.kernel_log;
         ac_case_run(&cases[i], &options->config);
         if (options->csv) {
             print_csv(&cases[i]);
@@ -385,6 +387,7 @@ static void parse_command_line(Options *options, int argc, char **argv)
         { "late", required_argument, NULL, 't' },
         { "leak", required_argument, NULL, 'l' },
         { "clock-error", required_argument, NULL, 'e' },
+        { "kernel-log", no_argument, NULL, 'K' },
         { "kind", required_argument, NULL, 'k' },
         { "csv", no_argument, NULL, 'v' },
         { "config", required_argument, NULL, 'C' },
@@ -400,6 +403,9 @@ static void parse_command_line(Options *options, int argc, char **argv)
             exit(EXIT_SUCCESS);
         case 'H':
             options->point.hot_cold = 1;
+            break;
+        case 'K':
+            options->point.kernel_log = 1;
             break;
         case 'v':
             options->csv = true;
@@ -424,10 +430,9 @@ int main(int argc, char **argv)
             .ram_bytes = 16 * GB, .link_bps = 1000 * MB, .set_share = 0.1,
             .rate_ratio = 4, .demand = 1, .page_cost = 1,
         },
-        .config = ac_config_default(),
+        .config = ac_config_unbounded(),
     };
 
-    options.config.fallback_downtime_ms = 0; /* every migration ends */
     parse_command_line(&options, argc, argv);
     run(&options);
     return ferror(stdout) ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -1,5 +1,5 @@
 /*
- * Adaptive auto-converge: laws of whole migrations, scenarios, the grid
+ * Adaptive auto-converge: laws of whole migrations, and scenarios
  *
  * Copyright (c) 2026 the auto-converge authors
  *
@@ -10,7 +10,6 @@
 #include <math.h>
 #include "ac-actuator.h"
 #include "ac-config.h"
-#include "ac-grid.h"
 #include "ac-random.h"
 #include "ac-scenarios.h"
 
@@ -24,15 +23,6 @@
 
 /* Changes of the throttle's direction in one migration, the first included. */
 #define TURNS_MAX 4
-
-/* A bound on the fallback would leave the worst guests at the ceiling. */
-static AutoConvergeConfig unbounded_config(void)
-{
-    AutoConvergeConfig config = ac_config_default();
-
-    config.fallback_downtime_ms = 0;
-    return config;
-}
 
 /* As bench/throttle finds it: what is commanded, whatever the sleeps. */
 static void test_actuator_exact(void)
@@ -109,9 +99,37 @@ static void test_actuator_slice_cost(void)
     g_assert_cmpfloat(lost_share(guest, ac_actuator_none()), ==, 0);
 }
 
+/*
+ * What one pass over all of a guest dirties, by whose log it is: of a page that
+ * was written to with the intensity k since the sync, 1 - exp(-k); of one that
+ * was sent at any time since then, 1 - (1 - exp(-k)) / k.
+ */
+static void test_plant_log(void)
+{
+    const double ram_bytes = 1e9, link_bps = 1e8;
+    const AcActuator free_run = ac_actuator_none();
+    AcLink link = ac_link_steady(link_bps);
+
+    for (double k = 0.1; k < 20; k *= 3) {
+        AcGuest guest = ac_guest_uniform(ram_bytes, ram_bytes, k * link_bps, 1);
+        AcPlant plant;
+        AcPass pass;
+
+        ac_plant_init(&plant, &guest, &link, 0);
+        pass = ac_plant_pass(&plant, &free_run, NULL);
+        g_assert_cmpfloat_with_epsilon(pass.dirty_bytes / ram_bytes,
+                                       1 - exp(-k), 0.001);
+        guest.kernel_log = true;
+        ac_plant_init(&plant, &guest, &link, 0);
+        pass = ac_plant_pass(&plant, &free_run, NULL);
+        g_assert_cmpfloat_with_epsilon(pass.dirty_bytes / ram_bytes,
+                                       1 - (1 - exp(-k)) / k, 0.001);
+    }
+}
+
 static void check(AcProperty *property, const AcGenes *limits)
 {
-    AutoConvergeConfig config = unbounded_config();
+    AutoConvergeConfig config = ac_config_unbounded();
     char *failure = ac_property_check(property, &config, 1, CASES, limits);
 
     if (failure) {
@@ -368,7 +386,7 @@ static void test_lets_go(void)
 /* It becomes busy at every moment: it ends all the same. */
 static void test_becomes_busy(void)
 {
-    AutoConvergeConfig config = unbounded_config();
+    AutoConvergeConfig config = ac_config_unbounded();
     AcScenario scenario = *ac_scenario_find("calm-then-busy");
     unsigned second;
 
@@ -393,7 +411,7 @@ static bool false_law(const AutoConvergeConfig *config, const AcGuest *guest,
 
 static void test_shrinks(void)
 {
-    AutoConvergeConfig config = unbounded_config();
+    AutoConvergeConfig config = ac_config_unbounded();
     char *failure = ac_property_check(false_law, &config, 1, CASES, NULL);
 
     /* 0.25 * 2^(8 / 2) = 4 is the smallest rate on its grid beyond 3. */
@@ -414,7 +432,7 @@ static void test_shrinks(void)
 static void test_scenario(const void *opaque)
 {
     const AcScenario *scenario = opaque;
-    AutoConvergeConfig config = unbounded_config();
+    AutoConvergeConfig config = ac_config_unbounded();
     char *name = g_strdup_printf("%s.txt", scenario->name);
     char *path = g_test_build_filename(G_TEST_DIST, "auto-converge", name,
                                        NULL);
@@ -427,265 +445,6 @@ static void test_scenario(const void *opaque)
     g_free(table);
     g_free(path);
     g_free(name);
-}
-
-/*
- * The bars of the grid, in brackets what was measured when they were set.
- * What is left to the bar is slack for a change that is worth it elsewhere.
- */
-static void test_bars(void)
-{
-    AutoConvergeConfig config = unbounded_config();
-    unsigned count, i;
-    AcPoint *points = ac_grid_points(&count);
-    AcCase *cases = g_new0(AcCase, count);
-    AcSummary sum;
-
-    for (i = 0; i < count; i++) {
-        cases[i].point = points[i];
-        ac_case_run(&cases[i], &config);
-    }
-    sum = ac_summarise(cases, count);
-    g_assert_cmpuint(sum.guests, >=, 400);
-    g_assert_cmpuint(sum.adaptive_endless, ==, 0);
-    g_assert_cmpuint(sum.counter_endless * 10, >=, sum.guests);  /* [112] */
-    g_assert_cmpfloat(sum.time_to_counter.median, <=, 0.25);     /* [0.18] */
-    g_assert_cmpfloat(sum.lost_to_counter.median, <=, 0.40);     /* [0.24] */
-    g_assert_cmpfloat(sum.lost_to_counter.p95, <=, 1.25);        /* [1.10] */
-    g_assert_cmpfloat(sum.lost_to_counter.max, <=, 2.0);         /* [1.47] */
-    g_assert_cmpfloat(sum.lost_to_oracle.median, <=, 1.0);       /* [0.92] */
-    g_assert_cmpfloat(sum.lost_to_oracle.p90, <=, 1.3);          /* [1.08] */
-    g_assert_cmpfloat(sum.lost_to_oracle.max, <=, 2.5);          /* [1.94] */
-    g_assert_cmpfloat(sum.lost_in_stops.median, <=, 1.1);        /* [0.99] */
-    g_assert_cmpfloat(sum.lost_in_stops.p90, <=, 1.8);           /* [1.43] */
-    g_assert_cmpfloat(sum.deeper_pct.median, <=, 5);             /* [0] */
-    g_assert_cmpfloat(sum.windows_to_stop.median, <=, 5);        /* [2] */
-    g_assert_cmpfloat(sum.windows_to_stop.max, <=, 10);          /* [4] */
-    g_assert_cmpuint(sum.calm_touched * 100, <=,
-                     sum.classes[AC_CLASS_CALM]);                /* [0] */
-    g_assert_cmpfloat(sum.prediction_error_max, <=, 0.25);       /* [0.003] */
-    g_free(cases);
-    g_free(points);
-}
-
-/*
- * Pages that cost a part of their size on the wire, or next to nothing, as with
- * xbzrle.  QEMU counts what is left in pages and its threshold on the wire, so
- * some of these would go on for ever.  Here all end, the ordinary ones within
- * the downtime limit, and not a bulk pass later than under the counter.
- */
-static void test_compressible(void)
-{
-    static const double costs[] = { 0.02, 0.05, 0.2, 0.5 };
-    AutoConvergeConfig config = unbounded_config();
-    double limit_s = config.downtime_limit_ms / 1e3;
-    unsigned count, i, later = 0;
-    AcPoint *points = ac_grid_points(&count);
-
-    for (i = 0; i < count * ARRAY_SIZE(costs); i++) {
-        AcPoint *point = &points[i % count];
-        AcRun run = { .kind = AC_KIND_COUNTER };
-        AcResult counter, ours;
-        AcLink link = ac_link_steady(point->link_bps);
-        AcGuest guest;
-
-        point->page_cost = costs[i / count];
-        guest = ac_guest_from_point(point);
-        counter = ac_run(&run, &config, &guest, &link);
-        run.kind = AC_KIND_ADAPTIVE;
-        ours = ac_run(&run, &config, &guest, &link);
-        g_assert_cmpint(ours.outcome, !=, AC_OUTCOME_ENDLESS);
-        if (ours.outcome == AC_OUTCOME_CONVERGED) {
-            g_assert_cmpfloat(ours.downtime_s, <, 1.05 * limit_s);
-        }
-        later += counter.outcome != AC_OUTCOME_ENDLESS &&
-                 ours.after_bulk_s > counter.after_bulk_s + ours.bulk_s;
-    }
-    g_assert_cmpuint(later, <=, 3);                              /* [1] */
-    g_free(points);
-}
-
-/* Of guests that converge unaided, what was done to them all the same. */
-typedef struct Unaided {
-    unsigned guests;
-    unsigned throttled, stopped;
-    unsigned calm_guests; /* of them, those that the bulk pass saw calm */
-    unsigned calm_throttled, calm_stopped;
-    double lost_s, counter_lost_s; /* without the final, ordinary stop */
-} Unaided;
-
-/* For how long it is busy from the start, before it is so no more */
-static double first_busy_s(const AcPoint *point)
-{
-    return fmax(point->duty - point->phase, 0) * point->period_s;
-}
-
-static Unaided run_unaided(const AutoConvergeConfig *config,
-                           const AcPoint *points, unsigned count)
-{
-    Unaided sum = { 0 };
-    unsigned i;
-
-    for (i = 0; i < count; i++) {
-        AcGuest guest = ac_guest_from_point(&points[i]);
-        AcLink link = ac_link_from_point(&points[i]);
-        AcRun run = { .kind = AC_KIND_ADAPTIVE };
-        AcResult ours = ac_run(&run, config, &guest, &link), counter;
-        bool calm = first_busy_s(&points[i]) < ours.bulk_s;
-
-        g_assert_cmpint(ours.outcome, !=, AC_OUTCOME_ENDLESS);
-        run.kind = AC_KIND_NONE;
-        if (ac_run(&run, config, &guest, &link).outcome !=
-            AC_OUTCOME_CONVERGED) {
-            continue;
-        }
-        run.kind = AC_KIND_COUNTER;
-        counter = ac_run(&run, config, &guest, &link);
-        sum.guests++;
-        sum.throttled += ours.throttle_max_permille > 0;
-        sum.stopped += ours.outcome == AC_OUTCOME_STOPPED;
-        sum.calm_guests += calm;
-        sum.calm_throttled += calm && ours.throttle_max_permille > 0;
-        sum.calm_stopped += calm && ours.outcome == AC_OUTCOME_STOPPED;
-        sum.lost_s += ours.lost_s - ours.downtime_s;
-        sum.counter_lost_s += counter.lost_s - counter.downtime_s;
-    }
-    g_test_message("%u converge unaided: %u throttled, %u stopped, lost "
-                   "%.0f s, counter %.0f s; %u were calm in the bulk pass, "
-                   "for a time: %u throttled, %u stopped",
-                   sum.guests, sum.throttled, sum.stopped, sum.lost_s,
-                   sum.counter_lost_s, sum.calm_guests, sum.calm_throttled,
-                   sum.calm_stopped);
-    return sum;
-}
-
-/*
- * Busy for a part of each period only.  Nobody can tell a guest that is busy
- * from before the bulk pass till after it from one that stays busy; the others
- * are left alone, mostly.
- */
-static void test_periodic(void)
-{
-    AutoConvergeConfig config = unbounded_config();
-    unsigned count;
-    AcPoint *points = ac_grid_periodic(&count);
-    Unaided sum = run_unaided(&config, points, count);
-
-    g_assert_cmpuint(sum.guests, >=, 1500);                      /* [1740] */
-    g_assert_cmpuint(sum.throttled * 100, <=, 8 * sum.guests);   /* [6.6] */
-    g_assert_cmpuint(sum.calm_guests, >=, 1000);
-    g_assert_cmpuint(sum.calm_throttled * 100, <=, 3 * sum.calm_guests);
-    g_assert_cmpuint(sum.stopped, ==, 0);
-    g_assert_cmpfloat(sum.lost_s, <=, 0.6 * sum.counter_lost_s); /* [0.34] */
-
-    config.throttle_max_pct = 80;
-    sum = run_unaided(&config, points, count);
-    g_assert_cmpuint(sum.stopped * 100, <=, 5 * sum.guests);     /* [4.9] */
-    g_free(points);
-}
-
-static void assert_all_end(const AutoConvergeConfig *config,
-                           const AcPoint *points, unsigned count)
-{
-    for (unsigned i = 0; i < count; i++) {
-        AcGuest guest = ac_guest_from_point(&points[i]);
-        AcLink link = ac_link_from_point(&points[i]);
-        AcRun run = { .kind = AC_KIND_ADAPTIVE };
-        AcResult ours = ac_run(&run, config, &guest, &link);
-
-        g_assert_cmpint(ours.outcome, !=, AC_OUTCOME_ENDLESS);
-    }
-}
-
-/*
- * Guests whose periods fit to their passes: busy in every second of them, and
- * calm when they are looked at.  All end.
- */
-static void test_resonance(void)
-{
-    AutoConvergeConfig config = unbounded_config();
-    unsigned count;
-    AcPoint *points = ac_grid_resonance(&count);
-
-    assert_all_end(&config, points, count);
-    g_free(points);
-}
-
-/* The link falls to as little as 2 % for a time, and recovers. */
-static void test_brown_outs(void)
-{
-    AutoConvergeConfig config = unbounded_config();
-    unsigned count;
-    AcPoint *points = ac_grid_brown_outs(&count);
-    Unaided sum = run_unaided(&config, points, count);
-
-    g_assert_cmpuint(sum.guests, ==, count);
-    g_assert_cmpuint(sum.throttled, ==, 0);
-    g_assert_cmpuint(sum.stopped, ==, 0);
-    g_assert_cmpfloat(sum.lost_s, <, 0.01);
-    g_free(points);
-}
-
-/*
- * The link falls in every period: all end, and those that converge unaided are
- * left alone, mostly.
- */
-static void test_shared(void)
-{
-    AutoConvergeConfig config = unbounded_config();
-    unsigned count;
-    AcPoint *points = ac_grid_shared(&count);
-    Unaided sum = run_unaided(&config, points, count);
-
-    g_assert_cmpuint(sum.guests, >=, 1600);                      /* [1652] */
-    g_assert_cmpuint(sum.throttled * 100, <=, 2 * sum.guests);   /* [1.1] */
-    g_assert_cmpuint(sum.stopped, ==, 0);
-    g_assert_cmpfloat(sum.lost_s, <=, 0.3 * sum.counter_lost_s); /* [0.19] */
-    assert_all_end(&config, points, count);
-    g_free(points);
-}
-
-/*
- * The time that a stop right after the bulk pass takes is the least that
- * anybody can do, the oracle included.  With so many times that, the deadline
- * is met; and the more time there is, the fewer guests are throttled or
- * stopped at all.
- */
-static void test_deadline(void)
-{
-    static const double times[] = { 1, 1.5, 3, 10 };
-    AutoConvergeConfig config = unbounded_config();
-    unsigned count, i, touched[ARRAY_SIZE(times)] = { 0 };
-    AcPoint *points = ac_grid_points(&count);
-
-    for (i = 0; i < count * ARRAY_SIZE(times); i++) {
-        AcGuest guest = ac_guest_from_point(&points[i % count]);
-        AcLink link = ac_link_from_point(&points[i % count]);
-        AcRun run = { .kind = AC_KIND_ADAPTIVE };
-        AcResult stop = ac_run_stop(&config, &guest, &link), ours;
-
-        config.deadline_s = ceil(stop.bulk_s +
-                                 times[i / count] * stop.downtime_s);
-        ours = ac_run(&run, &config, &guest, &link);
-        g_assert_cmpint(ours.outcome, !=, AC_OUTCOME_ENDLESS);
-        if (ours.bulk_s + ours.after_bulk_s > config.deadline_s) {
-            char *table = ac_run_table(AC_KIND_ADAPTIVE, &config, &guest,
-                                       &link);
-
-            g_test_message("deadline %" PRIu64 " s, missed:\n%s",
-                           config.deadline_s, table);
-            g_test_fail();
-            g_free(table);
-        }
-        touched[i / count] += ours.outcome == AC_OUTCOME_STOPPED ||
-                              ours.throttle_max_permille > 0;
-    }
-    for (i = 0; i < ARRAY_SIZE(times); i++) {
-        g_test_message("%.1f times the least: %u of %u throttled or stopped",
-                       times[i], touched[i], count);
-        g_assert_true(i == 0 || touched[i] <= touched[i - 1]);
-    }
-    g_free(points);
 }
 
 static void add_scenario_tests(void)
@@ -719,18 +478,12 @@ int main(int argc, char **argv)
                     test_becomes_busy);
     g_test_add_func("/auto-converge/migration/shrinks", test_shrinks);
     add_scenario_tests();
+    g_test_add_func("/auto-converge/plant/log", test_plant_log);
     g_test_add_func("/auto-converge/actuator/exact", test_actuator_exact);
     g_test_add_func("/auto-converge/actuator/late", test_actuator_late);
     g_test_add_func("/auto-converge/actuator/interlock",
                     test_actuator_interlock);
     g_test_add_func("/auto-converge/actuator/slice-cost",
                     test_actuator_slice_cost);
-    g_test_add_func("/auto-converge/grid/bars", test_bars);
-    g_test_add_func("/auto-converge/grid/compressible", test_compressible);
-    g_test_add_func("/auto-converge/grid/periodic", test_periodic);
-    g_test_add_func("/auto-converge/grid/resonance", test_resonance);
-    g_test_add_func("/auto-converge/grid/brown-outs", test_brown_outs);
-    g_test_add_func("/auto-converge/grid/shared", test_shared);
-    g_test_add_func("/auto-converge/grid/deadline", test_deadline);
     return g_test_run();
 }

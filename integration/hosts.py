@@ -151,6 +151,7 @@ log_outputs = "3:file:{self.dir}/libvirtd.log"
                             (('libvirt-qemu', 64055), ('kvm', 64056))))
         self._write('hosts', '127.0.0.1 localhost ' + ' '.join(names) + '\n')
         self.uri = f'qemu+unix:///system?socket={self.dir}/{SOCKET}'
+        self._said = os.path.join(self.dir, 'said')
         self._daemon = self._start_daemon()
 
     def _start_daemon(self) -> 'subprocess.Popen[bytes]':
@@ -159,11 +160,12 @@ log_outputs = "3:file:{self.dir}/libvirtd.log"
         mounts += [f'mount --bind {self.dir}/{file} /etc/{file}'
                    for file in ('passwd', 'group', 'hosts')]
         daemon = shutil.which('libvirtd', path='/usr/sbin:/sbin:/usr/bin')
-        return subprocess.Popen(
-            ['unshare', '-m', '-u', 'sh', '-c',
-             f'hostname {self.name} && {" && ".join(mounts)} && exec {daemon} '
-             f'-f /etc/libvirt/libvirtd.conf -p {self.dir}/pid'],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with open(self._said, 'w', encoding='utf-8') as said:
+            return subprocess.Popen(
+                ['unshare', '-m', '-u', 'sh', '-c', f'hostname {self.name} && '
+                 f'{" && ".join(mounts)} && exec {daemon} '
+                 f'-f /etc/libvirt/libvirtd.conf -p {self.dir}/pid'],
+                stdout=said, stderr=said)
 
     def _write(self, path: str, text: str) -> None:
         with open(os.path.join(self.dir, path), 'w', encoding='utf-8') as file:
@@ -171,8 +173,10 @@ log_outputs = "3:file:{self.dir}/libvirtd.log"
 
     def wait_ready(self) -> None:
         """The daemon answers."""
-        wait(lambda: self.virsh('uri', check=False).returncode == 0,
-             f'{self.name} answers')
+        wait(lambda: self.virsh('uri', check=False).returncode == 0 or
+             self._daemon.poll() is not None, f'{self.name} answers')
+        if self._daemon.poll() is not None:
+            raise AssertionError(f'{self.name} has ended: {read(self._said)}')
 
     def start_guest(self, qemu: str, guest: str) -> None:
         """It is at work."""

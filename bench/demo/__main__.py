@@ -112,8 +112,8 @@ def run_scenario(scenario: Scenario, arguments: argparse.Namespace,
     with make_link(scenario.link_mbps, no_link) as link:
         measured = link.measure_mbps()
         print(f'\n{scenario.name}: {scenario.title}\n'
-              f'  guest: {scenario.append}, {scenario.memory_mib} MiB; '
-              f'downtime limit {DOWNTIME_LIMIT_MS} ms; '
+              f'  guest: {scenario.append}, {scenario.memory_mib} MiB\n'
+              f'  downtime limit {DOWNTIME_LIMIT_MS} ms; '
               f'cancelled after {scenario.time_limit_s:.0f} s\n'
               f'  link: {link.describe()}'
               + (f', measured {measured:.1f} MB/s' if measured else ''),
@@ -173,9 +173,10 @@ def summary(columns: List[Tuple[str, str, Metrics]]) -> str:
     lines = []
     for (guest, _, stock), (_, _, patched) in zip(columns[::2], columns[1::2]):
         if not stock.completed:
-            lines.append(f'{guest}: stock has not converged at its limit of '
-                         f'{stock.total_s:.0f} s; patched: {patched.outcome} '
-                         f'after {patched.total_s:.1f} s')
+            lines.append(f'{guest}, stock: not converged at its limit of '
+                         f'{stock.total_s:.0f} s')
+            lines.append(f'{guest}, patched: {patched.outcome} after '
+                         f'{patched.total_s:.1f} s')
         elif stock.after_bulk_s and patched.after_bulk_s:
             ratio = stock.after_bulk_s / patched.after_bulk_s
             lines.append(f'{guest}: {ratio:.1f} times shorter after the bulk '
@@ -190,8 +191,8 @@ def accounts(columns: List[Tuple[str, str, Metrics]]) -> List[str]:
         counted = shown.throttled_by_guest_s
         if counted is not None and shown.throttled_s:
             lines.append(f'{guest}, {name}: throttled {shown.throttled_s:.1f} '
-                         f"s, lost by the guest's count {counted:.1f} s "
-                         f'(ratio {counted / shown.throttled_s:.2f})')
+                         f"s, by the guest's count {counted:.1f} s "
+                         f'({counted / shown.throttled_s:.2f} times)')
     return lines
 
 

@@ -227,6 +227,8 @@ def save_svg(path: str, view: View, title: str, prompt: str) -> None:
                       force_terminal=True, color_system='truecolor')
     console.print(Frame(view, title, prompt, whole_screen=False))
     svg = console.export_svg(title='auto-converge-top')
+    # else some programs drop the spaces at the ends of a line
+    svg = svg.replace('<svg ', '<svg xml:space="preserve" ', 1)
     try:
         with open(path, 'w', encoding='utf-8') as picture:
             picture.write(re.sub(r'@font-face\s*{[^}]*}', '', svg))

@@ -30,10 +30,9 @@
  *
  * Which writes a sync finds depends on whose the log is.  QEMU's own (TCG) has
  * what was written since the last sync, also before the page was sent, and can
- * be counted at any time.  The kernel's (KVM, with manual protection) protects a
- * page when it is sent, so that it has what was written since then, and it
- * cannot be counted.  QEMU clears it by the GiB, so a real one is between the
- * two.
+ * be counted at any time.  The kernel's (KVM, with manual protection) has what
+ * was written since the page was sent, when it was protected, and cannot be
+ * counted.  QEMU clears it by the GiB, so a real one is between the two.
  *
  * The link carries bytes; pages are turned into them by what they cost: a
  * zero page nothing, a compressible one a part.

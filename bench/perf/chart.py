@@ -8,7 +8,7 @@ from typing import Dict, List, Sequence, Tuple
 
 from migbench.plot import COLOURS, quote, run_gnuplot
 
-from .report import MS_PER_S, Report, speeds, start_of
+from .report import MS_PER_S, Report, length_s, speeds, start_of
 
 __all__ = ['Shown', 'plot']
 
@@ -42,7 +42,7 @@ def _stop(report: Report, colour: str) -> str:
     last = report['progress_history'][-1]
     if last['status'] != 'completed':
         return ''
-    end = last['duration'] / MS_PER_S
+    end = length_s(report)
     return (f"set object rectangle from {end - last['downtime'] / MS_PER_S:.3f}"
             f", graph 0 to {end:.3f}, graph 1 behind fc rgb '{colour}' "
             'fs transparent solid 0.15 noborder')
@@ -52,7 +52,7 @@ def _panels(base: str, name: str, shown: Shown) -> List[str]:
     fast, throttles, shades = [], [], []
     for (qemu, report), colour in zip(shown, COLOURS):
         last = report['progress_history'][-1]
-        took = f"{last['status']} after {last['duration'] / MS_PER_S:.1f} s"
+        took = f"{last['status']} after {length_s(report):.1f} s"
         speed = _write(f'{base}-{qemu}-speed.dat', _speed_rows(report))
         throttle = _write(f'{base}-{qemu}-throttle.dat', _throttle_rows(report))
         style = f"lw 2 lc rgb '{colour}' title"
@@ -82,8 +82,7 @@ def plot(path: str, scenarios: Dict[str, Shown]) -> None:
               'set key tmargin right horizontal']
     for name, shown in scenarios.items():
         short = name.rsplit('/', maxsplit=1)[-1]
-        end = max(report['progress_history'][-1]['duration']
-                  for _, report in shown) / MS_PER_S
+        end = max(length_s(report) for _, report in shown)
         script += [f'set xrange [-5:{end + 5:.1f}]',
                    *_panels(f'{base}-{short}', short, shown)]
     run_gnuplot(path, PANEL_HEIGHT * panels, [*script, 'unset multiplot'])

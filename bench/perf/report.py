@@ -7,8 +7,8 @@ import statistics
 from dataclasses import dataclass
 from typing import Any, Dict, List, NamedTuple
 
-__all__ = ['MS_PER_S', 'Report', 'Row', 'Stretch', 'kept', 'make_row',
-           'speeds', 'start_of', 'table']
+__all__ = ['MS_PER_S', 'Report', 'Row', 'Stretch', 'kept', 'length_s',
+           'make_row', 'speeds', 'start_of', 'table']
 
 MS_PER_S = 1000
 
@@ -38,8 +38,15 @@ class Row:
 
 def start_of(report: Report) -> float:
     """When the migration began, by the clock of the timings (s)."""
+    first = report['progress_history'][0]
+    return float(first['now'] - first['duration'] / MS_PER_S)
+
+
+def length_s(report: Report) -> float:
+    """How long it took; QEMU no longer tells when it was cancelled."""
     last = report['progress_history'][-1]
-    return float(last['now'] - last['duration'] / MS_PER_S)
+    return float(last['duration'] / MS_PER_S or
+                 last['now'] - start_of(report))
 
 
 def speeds(report: Report) -> List[Stretch]:
@@ -65,7 +72,7 @@ def kept(report: Report) -> float:
     The guest's mean speed from the first pass to its last word at the source,
     against the one before; NaN if it said nothing in either.
     """
-    end = report['progress_history'][-1]['now'] - start_of(report)
+    end = length_s(report)
     during = [stretch.speed for stretch in speeds(report)
               if 0 < stretch.end_s <= end]
     return statistics.mean(during) if during else float('nan')
@@ -76,8 +83,8 @@ def make_row(name: str, qemu: str, run: int, report: Report) -> Row:
     history = report['progress_history']
     last = history[-1]
     return Row(name, qemu, run, last['status'],
-               last['duration'] / MS_PER_S, last['downtime'],
-               last['ram']['iterations'],
+               length_s(report), last['downtime'],
+               max(step['ram']['iterations'] for step in history),
                max(step['throttle_pcent'] for step in history), kept(report))
 
 

@@ -59,6 +59,15 @@ class ReportTest(unittest.TestCase):
                      'b: speed of the guest', 'b: throttle'):
             self.assertIn(word, text)
 
+    def test_cancelled(self) -> None:
+        """QEMU tells no times and passes any more."""
+        one = report([(99, 2000), (105, 4000)])
+        one['progress_history'][-1].update(
+            status='cancelled', duration=0, ram={'iterations': 0})
+        row = make_row('a/b', 'stock', 1, one)
+        self.assertEqual((row.outcome, row.total_s, row.passes,
+                          row.work_kept), ('cancelled', 10, 2, 0.5))
+
     def test_row(self) -> None:
         """The highest throttle, the last step."""
         row = make_row('a/b', 'stock', 2, report([(98, 50), (103, 100)]))

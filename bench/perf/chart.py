@@ -4,11 +4,12 @@
 """The guest's speed and the throttle over time, drawn by gnuplot."""
 
 import os
+from math import isnan
 from typing import Dict, List, Sequence, Tuple
 
 from migbench.plot import COLOURS, quote, run_gnuplot
 
-from .report import MS_PER_S, Report, length_s, speeds, start_of
+from .report import Report, length_s, speeds, start_of, stop_of
 
 __all__ = ['Shown', 'plot']
 
@@ -18,16 +19,27 @@ Shown = List[Tuple[str, Report]]        # of each QEMU
 
 
 def _write(path: str, rows: Sequence[Tuple[float, float]]) -> str:
+    """At no time: the line is interrupted."""
     with open(path, 'w', encoding='ascii') as data:
         for time, value in rows:
-            data.write(f'{time:.3f} {value:.3f}\n')
+            data.write('\n' if isnan(time) else f'{time:.3f} {value:.3f}\n')
     return quote(path)
 
 
 def _speed_rows(report: Report) -> List[Tuple[float, float]]:
-    """Time (s), speed (%): both ends of each GB."""
-    return [(time, stretch.speed * 100) for stretch in speeds(report)
-            for time in (stretch.start_s, stretch.end_s)]
+    """Time (s), speed (%): both ends of each GB; none in the stop."""
+    rows = []
+    stop, end = stop_of(report), length_s(report)
+    stopped = False
+    for stretch in speeds(report):
+        times = [stretch.start_s, stretch.end_s]
+        if stretch.end_s > end and not stopped:
+            stopped = True
+            began = stretch.start_s - (end - stop)
+            times[:1] = [began, stop, float('nan'), end] if began < stop \
+                else [float('nan'), stretch.start_s]
+        rows += [(time, stretch.speed * 100) for time in times]
+    return rows
 
 
 def _throttle_rows(report: Report) -> List[Tuple[float, float]]:
@@ -39,13 +51,9 @@ def _throttle_rows(report: Report) -> List[Tuple[float, float]]:
 
 def _stop(report: Report, colour: str) -> str:
     """Shade the time for which the guest was stopped."""
-    last = report['progress_history'][-1]
-    if last['status'] != 'completed':
-        return ''
-    end = length_s(report)
-    return (f"set object rectangle from {end - last['downtime'] / MS_PER_S:.3f}"
-            f", graph 0 to {end:.3f}, graph 1 behind fc rgb '{colour}' "
-            'fs transparent solid 0.15 noborder')
+    return (f'set object rectangle from {stop_of(report):.3f}, graph 0 '
+            f'to {length_s(report):.3f}, graph 1 behind '
+            f"fc rgb '{colour}' fs transparent solid 0.15 noborder")
 
 
 def _panels(base: str, name: str, shown: Shown) -> List[str]:
@@ -62,10 +70,12 @@ def _panels(base: str, name: str, shown: Shown) -> List[str]:
                          f'{quote(qemu)}')
         shades.append(_stop(report, colour))
     return [f"set title {quote(f'{name}: speed of the guest')}",
-            "set ylabel '% of before'", 'set yrange [0:*]', *shades,
+            "set ylabel '% of before'", 'set yrange [0:*]',
+            'unset xlabel', *shades,
             'plot ' + ', '.join(fast),
             f"set title {quote(f'{name}: throttle')}",
             "set ylabel '% of vCPU time'", 'set yrange [0:105]',
+            "set xlabel 's since the migration began'",
             'plot ' + ', '.join(throttles), 'unset object']
 
 
@@ -77,9 +87,7 @@ def plot(path: str, scenarios: Dict[str, Shown]) -> None:
     base = os.path.splitext(path)[0]
     panels = 2 * len(scenarios)
     script = [f'set multiplot layout {panels},1', 'set grid',
-              "set xlabel 's since the migration began'", 'set lmargin 10',
-              'set rmargin 3', 'set tmargin 4',
-              'set key tmargin right horizontal']
+              'set lmargin 10', 'set rmargin 3', 'set key bmargin right horizontal']
     for name, shown in scenarios.items():
         short = name.rsplit('/', maxsplit=1)[-1]
         end = max(length_s(report) for _, report in shown)

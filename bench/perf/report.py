@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, NamedTuple
 
 __all__ = ['MS_PER_S', 'Report', 'Row', 'Stretch', 'kept', 'length_s',
-           'make_row', 'speeds', 'start_of', 'table']
+           'make_row', 'speeds', 'start_of', 'stop_of', 'table', 'usual_s']
 
 MS_PER_S = 1000
 
@@ -33,7 +33,7 @@ class Row:
     downtime_ms: float
     passes: int
     throttle_pct: float             # highest that a pass began with
-    work_kept: float                # of the guest's speed before, 0..1
+    work_kept: float                # of what it does undisturbed, 0..1
 
 
 def start_of(report: Report) -> float:
@@ -49,33 +49,48 @@ def length_s(report: Report) -> float:
                  last['now'] - start_of(report))
 
 
-def speeds(report: Report) -> List[Stretch]:
+def usual_s(report: Report) -> float:
     """
-    How fast the guest was, at the source and then at the destination; empty if
+    What a GB takes the guest when nothing holds it back, in the median; NaN if
     it said nothing before the migration. A timing is in ms, and told when the
     GB is through.
     """
     start = start_of(report)
-    timings = report['guest_timings']
-    before = [1 / timing['value'] for timing in timings
+    before = [float(timing['value']) for timing in report['guest_timings']
               if timing['timestamp'] <= start]
-    if not before:
-        return []
-    usual = statistics.median(before)
-    return [Stretch(timing['timestamp'] - start - timing['value'] / MS_PER_S,
-                    timing['timestamp'] - start, 1 / timing['value'] / usual)
-            for timing in timings]
+    return statistics.median(before) / MS_PER_S if before else float('nan')
+
+
+def stop_of(report: Report) -> float:
+    """When the guest was stopped, s since the migration began."""
+    downtime_ms = report['progress_history'][-1]['downtime']
+    return length_s(report) - float(downtime_ms) / MS_PER_S
+
+
+def speeds(report: Report) -> List[Stretch]:
+    """
+    How fast the guest was, at the source and then at the destination. Its clock
+    stands still while it is stopped.
+    """
+    start, usual = start_of(report), usual_s(report) * MS_PER_S
+    stop = stop_of(report)
+    stretches = []
+    for timing in report['guest_timings']:
+        end = timing['timestamp'] - start
+        end += length_s(report) - stop if end > stop else 0
+        stretches.append(Stretch(end - timing['value'] / MS_PER_S, end,
+                                 usual / timing['value']))
+    return stretches
 
 
 def kept(report: Report) -> float:
     """
-    The guest's mean speed from the first pass to its last word at the source,
-    against the one before; NaN if it said nothing in either.
+    The guest's work while it was migrated, the stop included, against what it
+    does in such a time when nothing holds it back; NaN where that is not known.
     """
-    end = length_s(report)
-    during = [stretch.speed for stretch in speeds(report)
-              if 0 < stretch.end_s <= end]
-    return statistics.mean(during) if during else float('nan')
+    stop = stop_of(report)
+    during = sum(0 < stretch.end_s <= stop for stretch in speeds(report))
+    return during * usual_s(report) / length_s(report)
 
 
 def make_row(name: str, qemu: str, run: int, report: Report) -> Row:
@@ -92,7 +107,7 @@ def table(rows: List[Row]) -> str:
     """A line a run."""
     width = max(len(row.scenario) for row in rows)
     lines = [f"{'scenario':{width}} {'QEMU':8} run  outcome    total s "
-             'stop ms passes throttle  speed']
+             'stop ms passes throttle   work']
     for row in rows:
         lines.append(f'{row.scenario:{width}} {row.qemu:8} {row.run:3}  '
                      f'{row.outcome:10} {row.total_s:7.1f} '

@@ -10,7 +10,8 @@ from convergetop.gnuplot import check_gnuplot, quote, run_gnuplot
 
 from .migrate import Run
 
-__all__ = ['COLOURS', 'check_gnuplot', 'plot', 'quote', 'run_gnuplot', 'stops']
+__all__ = ['COLOURS', 'check_gnuplot', 'plot', 'quote', 'run_gnuplot', 'shade',
+           'stops']
 
 COLOURS = ('#c0392b', '#1f6fb4', '#2e8b57', '#8e44ad')  # stock, patched, ...
 WIDTHS = (5, 2, 2, 2)               # the first is seen where others lie on it
@@ -39,6 +40,13 @@ def _panel(title: str, y_label: str, column: int, y_range: str,
     return lines + ['plot ' + ', '.join(parts)]
 
 
+def shade(start_s: float, end_s: float, colour: str) -> str:
+    """Shade a time, until the next 'unset object'."""
+    return (f'set object rectangle from {start_s:.3f}, graph 0 '
+            f"to {end_s:.3f}, graph 1 behind fc rgb '{colour}' "
+            'fs transparent solid 0.15 noborder')
+
+
 def stops(runs: Sequence[Tuple[str, Run]]) -> List[str]:
     """Shade the time for which the guest was stopped."""
     lines = []
@@ -47,9 +55,7 @@ def stops(runs: Sequence[Tuple[str, Run]]) -> List[str]:
             continue
         end = run.final['total-time'] / 1000
         start = end - run.final.get('downtime', 0) / 1000
-        lines.append(f'set object rectangle from {start:.3f}, graph 0 '
-                     f"to {end:.3f}, graph 1 behind fc rgb '{colour}' "
-                     'fs transparent solid 0.15 noborder')
+        lines.append(shade(start, end, colour))
     return lines
 
 

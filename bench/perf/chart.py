@@ -7,19 +7,17 @@ import os
 from math import isnan
 from typing import Dict, List, Sequence, Tuple
 
-from migbench.plot import COLOURS, quote, run_gnuplot
+from migbench.plot import COLOURS, PANEL_HEIGHT, quote, run_gnuplot, shade
 
 from .report import Report, length_s, speeds, start_of, stop_of
 
 __all__ = ['Shown', 'plot']
 
-PANEL_HEIGHT = 270              # pixels
-
 Shown = List[Tuple[str, Report]]        # of each QEMU
 
 
 def _write(path: str, rows: Sequence[Tuple[float, float]]) -> str:
-    """At no time: the line is interrupted."""
+    """Where the time is not a number, the line is interrupted."""
     with open(path, 'w', encoding='ascii') as data:
         for time, value in rows:
             data.write('\n' if isnan(time) else f'{time:.3f} {value:.3f}\n')
@@ -49,13 +47,6 @@ def _throttle_rows(report: Report) -> List[Tuple[float, float]]:
             for step in report['progress_history']]
 
 
-def _stop(report: Report, colour: str) -> str:
-    """Shade the time for which the guest was stopped."""
-    return (f'set object rectangle from {stop_of(report):.3f}, graph 0 '
-            f'to {length_s(report):.3f}, graph 1 behind '
-            f"fc rgb '{colour}' fs transparent solid 0.15 noborder")
-
-
 def _panels(base: str, name: str, shown: Shown) -> List[str]:
     fast, throttles, shades = [], [], []
     for (qemu, report), colour in zip(shown, COLOURS):
@@ -68,7 +59,7 @@ def _panels(base: str, name: str, shown: Shown) -> List[str]:
                     f"{quote(f'{qemu}: {took}')}")
         throttles.append(f'{throttle} using 1:2 with steps {style} '
                          f'{quote(qemu)}')
-        shades.append(_stop(report, colour))
+        shades.append(shade(stop_of(report), length_s(report), colour))
     return [f"set title {quote(f'{name}: speed of the guest')}",
             "set ylabel '% of before'", 'set yrange [0:*]',
             'unset xlabel', *shades,

@@ -7,7 +7,7 @@ import statistics
 from dataclasses import dataclass
 from typing import Any, Dict, List, NamedTuple
 
-__all__ = ['MS_PER_S', 'Report', 'Row', 'Stretch', 'kept', 'length_s',
+__all__ = ['Report', 'Row', 'Stretch', 'kept', 'length_s',
            'make_row', 'speeds', 'start_of', 'stop_of', 'table', 'usual_s']
 
 MS_PER_S = 1000

@@ -77,11 +77,11 @@ typedef struct Limits {
 /* One sample in the terms of the law. */
 typedef struct Window {
     double ratio;            /* U / S */
-    double drain_bps;        /* B; of the bulk pass, without zero pages */
-    double link_bps;         /* B, without zero pages */
+    double drain_bps;        /* B */
+    double link_bps;         /* B, without zero pages in any pass */
     double stop_bps;         /* B, unless the rate of a stop is known */
     double remaining_bytes;  /* R */
-    double drained_bytes;    /* S */
+    double drained_bytes;    /* S; of the bulk pass with its zero pages */
     double sunk_bytes;       /* S - U: by how much R fell */
     double run_share;        /* w / T */
     double stop_bytes;       /* R, and what is pending beside RAM */

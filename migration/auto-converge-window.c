@@ -107,17 +107,17 @@ Window ac_measure_window(const AutoConvergeState *state,
     double passes = count_passes(state, sample);
     double elapsed_s = sample->elapsed_ns / NS_PER_S;
     double run_s = fmin(sample->guest_run_ns / NS_PER_S, elapsed_s);
+    double sent_bytes = sample->drained_bytes;
+    double link_bytes = sent_bytes - fmin(sample->zero_bytes, sent_bytes);
     Window win;
 
     win.bulk = !state->has_point;
-    win.ratio = (double)sample->dirty_bytes / sample->drained_bytes;
-    win.drain_bps = sample->drained_bytes / elapsed_s;
-    win.link_bps = (sample->drained_bytes -
-                    fmin(sample->zero_bytes, sample->drained_bytes)) /
-                   elapsed_s;
-    if (win.bulk && win.link_bps > 0) {
-        win.drain_bps = win.link_bps; /* what is dirtied is not zero */
+    if (win.bulk && link_bytes > 0) {
+        sent_bytes = link_bytes; /* what is dirtied is not zero */
     }
+    win.ratio = sample->dirty_bytes / sent_bytes;
+    win.drain_bps = sent_bytes / elapsed_s;
+    win.link_bps = link_bytes / elapsed_s;
     win.stop_bps = ac_stop_bps(lim, win.drain_bps);
     win.remaining_bytes = sample->remaining_bytes;
     win.stop_bytes = win.remaining_bytes + (double)sample->other_bytes;
@@ -125,7 +125,7 @@ Window ac_measure_window(const AutoConvergeState *state,
     win.pass_s = elapsed_s / passes;
     win.left_s = lim->deadline_s - sample->since_start_ns / NS_PER_S;
     win.drained_bytes = sample->drained_bytes;
-    win.sunk_bytes = (double)sample->drained_bytes - sample->dirty_bytes;
+    win.sunk_bytes = sent_bytes - sample->dirty_bytes;
     win.run_share = run_s / elapsed_s;
     win.pass_run_s = run_s / passes;
     win.pass_dirty_bytes = sample->dirty_bytes / passes;

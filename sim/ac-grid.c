@@ -144,6 +144,7 @@ AcGuest ac_guest_from_point(const AcPoint *point)
                          point->demand);
 
     guest.page_cost = point->page_cost;
+    guest.zero_share = fmin(point->zero_share, 1 - point->set_share);
     guest.period_s = point->period_s;
     guest.duty = point->duty;
     guest.calm_activity = CALM_ACTIVITY;

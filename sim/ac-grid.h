@@ -27,6 +27,7 @@ typedef struct AcPoint {
     double demand;     /* share of a CPU */
     double hot_cold;   /* 0: uniform, 1: 90 % of the writes to a tenth */
     double page_cost;  /* see AcGuest; 1 on the standard grid */
+    double zero_share; /* of the RAM, where the set leaves as much */
     double period_s;
     double duty;
     double phase;      /* how far into a period it begins, 0..1 */

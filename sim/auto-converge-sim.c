@@ -54,6 +54,7 @@ static void print_help(FILE *out)
           "  --rate RATIO        bytes written / link, 4\n"
           "  --demand SHARE      of a CPU, 1\n"
           "  --hot-cold          90 % of the writes to 10 % of the set\n"
+          "  --zero SHARE        of the RAM, zero pages, 0; also of the grid\n"
           "  --late MS           of the actuator's interrupts, 0; and of the grid\n"
           "  --leak SHARE        of run time that the actuator adds, 0; and of\n"
           "                      the grid\n"
@@ -134,6 +135,7 @@ static void run_grid(const Options *options)
     }
     for (i = 0; i < count; i++) {
         cases[i].point = points[i];
+        cases[i].point.zero_share = options->point.zero_share;
         cases[i].point.late_s = options->point.late_s;
         cases[i].point.leak = options->point.leak;
         cases[i].point.clock_error = options->point.clock_error;
@@ -350,6 +352,9 @@ static void parse_option(Options *options, int option, const char *name,
     case 'c':
         options->point.demand = parse_number(name, text, 1);
         break;
+    case 'z':
+        options->point.zero_share = parse_number(name, text, 1);
+        break;
     case 't':
         options->point.late_s = parse_number(name, text, 1000) / 1e3;
         break;
@@ -384,6 +389,7 @@ static void parse_command_line(Options *options, int argc, char **argv)
         { "rate", required_argument, NULL, 'd' },
         { "demand", required_argument, NULL, 'c' },
         { "hot-cold", no_argument, NULL, 'H' },
+        { "zero", required_argument, NULL, 'z' },
         { "late", required_argument, NULL, 't' },
         { "leak", required_argument, NULL, 'l' },
         { "clock-error", required_argument, NULL, 'e' },

@@ -16,7 +16,7 @@
  * The bars of the grid, in brackets what was measured when they were set.
  * What is left to the bar is slack for a change that is worth it elsewhere.
  */
-static AcSummary run_grid(double kernel_log)
+static AcSummary run_grid(double kernel_log, double zero_share)
 {
     AutoConvergeConfig config = ac_config_unbounded();
     unsigned count, i;
@@ -27,6 +27,7 @@ static AcSummary run_grid(double kernel_log)
     for (i = 0; i < count; i++) {
         cases[i].point = points[i];
         cases[i].point.kernel_log = kernel_log;
+        cases[i].point.zero_share = zero_share;
         ac_case_run(&cases[i], &config);
     }
     sum = ac_summarise(cases, count);
@@ -37,7 +38,7 @@ static AcSummary run_grid(double kernel_log)
 
 static void test_bars(void)
 {
-    AcSummary sum = run_grid(0);
+    AcSummary sum = run_grid(0, 0);
 
     g_assert_cmpuint(sum.guests, >=, 400);
     g_assert_cmpuint(sum.adaptive_endless, ==, 0);
@@ -65,7 +66,7 @@ static void test_bars(void)
  */
 static void test_kernel_log(void)
 {
-    AcSummary sum = run_grid(1);
+    AcSummary sum = run_grid(1, 0);
 
     g_assert_cmpuint(sum.guests, >=, 400);
     g_assert_cmpuint(sum.adaptive_endless, ==, 0);
@@ -80,6 +81,25 @@ static void test_kernel_log(void)
     g_assert_cmpfloat(sum.deeper_pct.median, <=, 5);             /* [0] */
     g_assert_cmpuint(sum.calm_touched, ==, 0);
     g_assert_cmpfloat(sum.prediction_error_max, <=, 0.25);       /* [0.002] */
+}
+
+/*
+ * The same guests, with memory that was never written to: the bulk pass is
+ * short, and what is dirty after it little of all, but not of what was sent.
+ */
+static void test_zero_pages(void)
+{
+    AcSummary sum = run_grid(0, 0.9);
+
+    g_assert_cmpuint(sum.guests, >=, 400);
+    g_assert_cmpuint(sum.adaptive_endless, ==, 0);
+    g_assert_cmpfloat(sum.time_to_counter.median, <=, 0.16);     /* [0.12] */
+    g_assert_cmpfloat(sum.lost_to_counter.median, <=, 0.40);     /* [0.24] */
+    g_assert_cmpfloat(sum.lost_to_counter.p95, <=, 1.25);        /* [1.08] */
+    g_assert_cmpfloat(sum.lost_to_oracle.p90, <=, 1.3);          /* [1.12] */
+    g_assert_cmpfloat(sum.lost_in_stops.median, <=, 1.1);        /* [0.99] */
+    g_assert_cmpfloat(sum.windows_to_stop.median, <=, 1);        /* [0] */
+    g_assert_cmpuint(sum.calm_touched, ==, 0);
 }
 
 /*
@@ -333,6 +353,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/auto-converge/grid/bars", test_bars);
     g_test_add_func("/auto-converge/grid/kernel-log", test_kernel_log);
+    g_test_add_func("/auto-converge/grid/zero-pages", test_zero_pages);
     g_test_add_func("/auto-converge/grid/compressible", test_compressible);
     g_test_add_func("/auto-converge/grid/periodic", test_periodic);
     g_test_add_func("/auto-converge/grid/resonance", test_resonance);

@@ -16,10 +16,10 @@
  * One window (a pass, or several short ones that together take at least a
  * second) gives one sample:
  *
- *     T  elapsed time               S  guest bytes drained
- *     w  guest run time             R  bytes left after the sync
- *     U  bytes newly dirtied        B = S / T, the drain rate; of the
- *                                   bulk pass without its zero pages
+ *     T  elapsed time               S  guest bytes drained; of the bulk pass
+ *     w  guest run time                without its zero pages
+ *     U  bytes newly dirtied        R  bytes left after the sync
+ *                                   B = S / T, the drain rate
  *
  * Terms
  * -----

@@ -414,12 +414,13 @@ static void test_patience(void)
 /*
  * At a ratio of 0.75 the rest, 75 s, takes 75 / 0.25 s, three bulk passes; at
  * 0.76 it is 317 s.  Where half of the pages were zero, the bulk pass would
- * have taken twice as long.
+ * have taken twice as long, and the other half is what the ratio is of.
  */
 static void test_patience_is_short(void)
 {
     AutoConvergeState state;
     AutoConvergeSample bulk = window(100000, 100000, 7600, 10000, 7600);
+    AutoConvergeSample half = window(100000, 100000, 3800, 10000, 3800);
     AutoConvergeDecision d;
 
     init_from_garbage(&state);
@@ -428,10 +429,44 @@ static void test_patience_is_short(void)
     init_from_garbage(&state);
     d = step(&state, &defaults, bulk);
     g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_ENGAGE);
-    bulk.zero_bytes = 5000 * MIB;
+    half.zero_bytes = 5000 * MIB;
+    init_from_garbage(&state);
+    d = step(&state, &defaults, half);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_PATIENCE);
+}
+
+/*
+ * 600 of the 1000 MiB that were not zero are dirty again, of 10000 in all: the
+ * next pass leaves at least 0.6 of the 600, as U is concave.  But zero pages
+ * alone are calm, whatever becomes of them; and in a later pass S is S.
+ */
+static void test_zero_pages(void)
+{
+    AutoConvergeState state;
+    AutoConvergeSample bulk = window(100000, 100000, 600, 10000, 600);
+    AutoConvergeDecision d;
+
+    init_from_garbage(&state);
+    d = step(&state, &defaults, bulk);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_CONVERGES);
+
+    bulk.zero_bytes = 9000 * MIB;
     init_from_garbage(&state);
     d = step(&state, &defaults, bulk);
     g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_PATIENCE);
+    bulk.dirty_bytes = bulk.remaining_bytes = 950 * MIB;
+    init_from_garbage(&state);
+    d = step(&state, &defaults, bulk);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_ENGAGE);
+
+    bulk.zero_bytes = 10000 * MIB;
+    init_from_garbage(&state);
+    d = step(&state, &defaults, bulk);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_CONVERGES);
+    bulk = window(10000, 10000, 100, 950, 300);
+    bulk.zero_bytes = 900 * MIB;
+    d = step(&state, &defaults, bulk);
+    g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_CONVERGES);
 }
 
 /*
@@ -633,12 +668,12 @@ static void test_slow_link(void)
     init_from_garbage(&state);
     slow.dirty_bytes /= 9;
     step(&state, &defaults, (AutoConvergeSample) {
-        .elapsed_ns = 20 * S_TO_NS,
-        .guest_run_ns = 20 * S_TO_NS,
+        .elapsed_ns = 200 * S_TO_NS,
+        .guest_run_ns = 200 * S_TO_NS,
         .dirty_bytes = 640 * MIB,
-        .drained_bytes = 2000 * MIB,
+        .drained_bytes = 20000 * MIB,
         .remaining_bytes = 640 * MIB,
-        .zero_bytes = 1800 * MIB,
+        .zero_bytes = 18000 * MIB,
     });
     d = step(&state, &defaults, slow);
     g_assert_cmpint(d.reason, ==, AUTO_CONVERGE_REASON_UNCONFIRMED);
@@ -1975,6 +2010,7 @@ static void add_law_tests(void)
     g_test_add_func("/auto-converge/law/patience", test_patience);
     g_test_add_func("/auto-converge/law/patience-is-short",
                     test_patience_is_short);
+    g_test_add_func("/auto-converge/law/zero-pages", test_zero_pages);
     g_test_add_func("/auto-converge/law/deadline", test_deadline);
     g_test_add_func("/auto-converge/law/deadline-stop-ended",
                     test_deadline_stop_ended);

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, Tuple
 
 from . import phases
-from .recipes import MIB, UNIT, draw_draft
+from .recipes import CANCELLED, MIB, NUDGED, UNIT, draw_draft
 
 NONE = 'none'
 CANCEL, KILL, FREEZE = 'cancel', 'destination killed', 'destination frozen'
@@ -77,6 +77,8 @@ TO_COMPRESS = (phases.SETUP, phases.BULK, phases.PRE_SWITCHOVER, phases.DEVICE)
 # upstream, too; see docs/upstream-findings.md.
 WITH_CHANNELS = (MULTIFD, MULTIFD_ZLIB, MULTIFD_ZSTD, MULTIFD_TLS)
 NOT_WITH_CHANNELS = (KILL, CUT, HALF_CLOSE)
+# A cancel may abort the source when a channel is in the middle of a record.
+TLS_MAY_ABORT = ('10.0',)       # series, see docs/upstream-findings.md
 # post-copy is what these would end in, or it has its own end
 WITHOUT_POST_COPY = (phases.STOP, phases.PRE_SWITCHOVER, phases.DEVICE)
 
@@ -172,6 +174,10 @@ class Plan:
         return '\n'.join(lines) + '\n'
 
 
+def _tls_may_abort(series: str, feature: str) -> bool:
+    return series in TLS_MAY_ABORT and feature == MULTIFD_TLS
+
+
 def _draw_feature(rng: random.Random, series: str, target: str,
                   fault: str) -> str:
     """One that this release has, and that goes with phase and fault."""
@@ -185,6 +191,7 @@ def _draw_feature(rng: random.Random, series: str, target: str,
             continue
         if feature == POST_COPY and target in WITHOUT_POST_COPY \
                 or feature in WITH_CHANNELS and fault in NOT_WITH_CHANNELS \
+                or _tls_may_abort(series, feature) and fault == CANCEL \
                 or feature in COMPRESSED and target not in TO_COMPRESS \
                 or feature == XBZRLE and target == phases.THROTTLE:
             continue
@@ -246,6 +253,9 @@ def draw_plan(seed: int, series: str) -> Plan:
     if feature == POST_COPY and target != phases.POST_COPY \
             and parameters['cpu-throttle-fallback'] == 'auto':
         parameters['cpu-throttle-fallback'] = 'stop-and-copy'
+    ends = draft.ends
+    if _tls_may_abort(series, feature) and ends == CANCELLED:
+        ends = NUDGED
     relay_limits = target == phases.POST_COPY or \
         (feature != MAPPED_RAM and rng.random() < 0.5)
     parameters['max-bandwidth'] = UNLIMITED_BPS if relay_limits \
@@ -260,5 +270,5 @@ def draw_plan(seed: int, series: str) -> Plan:
         rng.random() < 0.2,
         target in (phases.PRE_SWITCHOVER, phases.DEVICE)
         or rng.random() < 0.1,
-        target == phases.DEVICE, draft.ends, parameters,
+        target == phases.DEVICE, ends, parameters,
         _draw_changes(rng, feature), _draw_delay(rng))

@@ -127,6 +127,15 @@ class ValidTest(unittest.TestCase):
                 self.assertIn(plan.fault, plans.FILE_FAULTS)
                 self.assertFalse(plan.relay_limits)
 
+    def test_tls_may_abort(self) -> None:
+        """No cancel where it may take QEMU away; elsewhere there are some."""
+        for series in SERIES:
+            cancelled = [plan for plan in draw_many(series)
+                         if plan.feature == plans.MULTIFD_TLS
+                         and (plan.fault == plans.CANCEL
+                              or plan.ends == recipes.CANCELLED)]
+            self.assertEqual(cancelled == [], series in plans.TLS_MAY_ABORT)
+
     def test_unplug(self) -> None:
         """What is to be unplugged is there."""
         for plan in self.plans:

@@ -27,7 +27,7 @@ from .report import Row, make_row, table
 FILTER = ','.join(f'auto-converge-bandwidth/*-{rate}'
                   for rate in ('300mbs', '1gbs', '10gbs'))
 MEMORY_GIB = 1
-SLEEP_S = 10                    # of undisturbed work before and after
+SLEEP_S = 25                    # to boot and work undisturbed; and after
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -331,7 +331,12 @@ class Drive:
 
     def _note_deaths(self) -> None:
         for machine in self.machines:
-            if machine.running or machine.killed:
+            if machine.killed:
+                self.result.seen.killed_with_guest = any(
+                    event['event'] == 'RESUME'
+                    for event in machine.take_events())
+                continue
+            if machine.running:
                 continue
             # a destination may exit when its migration fails
             code = machine.exit_code()

@@ -28,6 +28,7 @@ class Seen:
     harmless: bool = False                  # nothing it has to fail of
     cancelled: bool = False                 # somebody asked for that
     operator_stopped: bool = False          # and continued the guest
+    killed_with_guest: bool = False         # a destination that ran it
     reports: bool = False                   # the guest that runs says so
     memory: Optional[str] = None            # what its check says, if any
     memory_good: bool = False
@@ -50,6 +51,12 @@ class Problem:
     """One thing that is wrong."""
     kind: str
     text: str
+
+
+def _went_down(seen: Seen) -> bool:
+    """The destination had the guest, had said so, and was killed then."""
+    return seen.killed_with_guest and seen.outcome == 'completed' \
+        and seen.source_state == 'postmigrate' and seen.dest_state is None
 
 
 def _whereabouts(seen: Seen) -> List[Problem]:
@@ -97,6 +104,8 @@ def judge(seen: Seen) -> List[Problem]:
         problems.append(Problem(FAILED, seen.error or 'no reason given'))
     if seen.outcome == 'cancelled' and not seen.cancelled:
         problems.append(Problem(FAILED, 'cancelled by nobody'))
+    if _went_down(seen):
+        return problems
     if not problems or seen.source_state or seen.dest_state:
         where = _whereabouts(seen)
         problems += where

@@ -48,6 +48,17 @@ class JudgeTest(unittest.TestCase):
         # a destination that never was: what cannot be measured is not wrong
         self.assertEqual(kinds(replace(STAYED, share_after=None)), [])
 
+    def test_killed_with_guest(self) -> None:
+        """Who kills the only guest has lost it; not before it was there."""
+        killed = replace(GOOD, dest_state=None, killed_with_guest=True)
+        self.assertEqual(kinds(killed), [])
+        self.assertEqual(kinds(replace(killed, killed_with_guest=False)),
+                         [verdict.LOST])
+        self.assertEqual(kinds(replace(killed, outcome='failed')),
+                         [verdict.LOST])
+        self.assertEqual(kinds(replace(killed, hangs=['it'])),
+                         [verdict.HUNG])
+
     def test_doubled(self) -> None:
         """Both run, whatever the outcome says."""
         for outcome in ('completed', 'failed', 'cancelled'):

@@ -250,7 +250,8 @@ static void update(Migration *m, const AutoConvergeSample *sample)
     }
     m->barred_s -= fmin(sample->elapsed_ns / NS_PER_S, m->barred_s);
     /* A stop that was ended is not made again so soon, deadline or not. */
-    LAW(m->barred_s <= ROUNDING_S || !now.switchover);
+    LAW(m->barred_s <= ROUNDING_S + ROUNDING * m->state.wait_s ||
+        !now.switchover);
     m->remaining_bytes = sample->remaining_bytes;
     m->tally->updates++;
     m->tally->phases[now.phase]++;

@@ -174,6 +174,19 @@ static void law_milder(const PolicyCall *call)
         now == ceiling_permille(call->config));
 }
 
+/* U / S, where S of the bulk pass is without its zero pages */
+static double ratio_of(const PolicyCall *call)
+{
+    const AutoConvergeSample *sample = call->sample;
+    double sent_bytes = sample->drained_bytes;
+
+    if (!call->before->has_point &&
+        sample->zero_bytes < sample->drained_bytes) {
+        sent_bytes -= sample->zero_bytes;
+    }
+    return sample->dirty_bytes / sent_bytes;
+}
+
 static void law_ratio(const PolicyCall *call)
 {
     const AutoConvergeSample *sample = call->sample;
@@ -181,7 +194,7 @@ static void law_ratio(const PolicyCall *call)
     const AutoConvergeDecision *now = call->now;
     unsigned pct = MIN(MAX(call->config->trigger_threshold_pct, 1), 100);
     double threshold = fmin(pct / 100.0, RATIO_MAX);
-    double ratio = (double)sample->dirty_bytes / sample->drained_bytes;
+    double ratio = ratio_of(call);
 
     if (now->throttle_permille > before->throttle_permille ||
         now->reason == AUTO_CONVERGE_REASON_RAISE) {

@@ -12,6 +12,7 @@ from migbench.migrate_info import END_STATUSES, percent
 from .faults import Stage
 from .machines import Hang, RecordedMachine
 from .recipes import MIB
+from .stacks import stacks_of
 from .verdict import RUNNING, Seen
 
 SETTLE_S = 30                   # until exactly one guest runs
@@ -91,6 +92,8 @@ def examine(machine: RecordedMachine, source: RecordedMachine,
         float(info.get('cpu-throttle-percentage', 0)))
     if seen.memory_good:
         seen.share_after = measure_share(machine)
+    if seen.held_back:
+        machine.held_stacks = stacks_of(machine.pid)
 
 
 def _set_up_again(machine: RecordedMachine) -> None:

@@ -52,6 +52,7 @@ class RecordedMachine(Machine):
         self.name = name
         self.killed = False
         self.transcript: List[str] = []
+        self.held_stacks = ''       # when a vCPU did not get what it wanted
         self.recorded = RecordedSerial(os.path.join(directory,
                                                     f'{name}.serial'))
         super().__init__(config, directory, name, (), incoming, self.recorded)

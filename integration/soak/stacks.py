@@ -3,6 +3,7 @@
 # Copyright (c) 2026 the auto-converge authors
 """Where the threads of a process that hangs stand."""
 
+import os
 import shutil
 import subprocess
 
@@ -11,8 +12,30 @@ COMMANDS = ('handle SIGUSR1 nostop noprint pass', 'thread apply all bt',
             'detach')
 
 
+def _of_kernel(pid: int) -> str:
+    """What each thread does or waits for there."""
+    lines = []
+    for task in sorted(os.listdir(f'/proc/{pid}/task'), key=int):
+        lines.append(f'thread {task}')
+        for name in ('comm', 'stat', 'wchan', 'syscall', 'stack'):
+            try:
+                with open(f'/proc/{pid}/task/{task}/{name}',
+                          encoding='utf-8') as file:
+                    lines.append(f'  {name}: {file.read().strip()}')
+            except OSError as exc:
+                lines.append(f'  {name}: {exc.strerror}')
+    return '\n'.join(lines) + '\n'
+
+
 def stacks_of(pid: int) -> str:
-    """What gdb says; the process goes on afterwards."""
+    """
+    What the kernel says, and then gdb, which wakes who sleeps; the process goes
+    on afterwards.
+    """
+    return _of_kernel(pid) + _of_gdb(pid)
+
+
+def _of_gdb(pid: int) -> str:
     gdb = shutil.which('gdb')
     if not gdb:
         return 'There is no gdb.\n'

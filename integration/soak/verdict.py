@@ -41,6 +41,12 @@ class Seen:
     sequel: Optional[str] = None            # why the next one failed
     broken: List[str] = field(default_factory=list)
 
+    @property
+    def held_back(self) -> bool:
+        """Whether a vCPU does not get what it got before."""
+        return self.share_after is not None \
+            and self.share_after < FREE_SHARE <= self.share_before
+
     def to_json(self) -> Dict[str, Any]:
         """All of it."""
         return asdict(self)
@@ -86,8 +92,7 @@ def _condition(seen: Seen) -> List[Problem]:
     if seen.throttle_pct:
         problems.append(Problem(THROTTLED, 'query-migrate still says '
                                 f'{seen.throttle_pct:g} %'))
-    if seen.share_after is not None and seen.share_after < FREE_SHARE \
-            and seen.share_before >= FREE_SHARE:
+    if seen.held_back and seen.share_after is not None:
         problems.append(Problem(
             THROTTLED, f'a busy vCPU executes {seen.share_after:.0%} of what '
             f'the host leaves to it, before {seen.share_before:.0%}'))

@@ -24,6 +24,7 @@ MONITOR_FAULTS = (UNPLUG, CHANGE, REFUSED, FLOOD, SECOND, HMP, CAPABILITY)
 GUEST_FAULTS = (CANCEL, STOP_CONT, RESET)
 DEST_FAULTS = (KILL, FREEZE)
 LINK_FAULTS = (CUT, HALF_CLOSE, SLOW, STALL)
+DISRUPT = (KILL, CUT, HALF_CLOSE)       # what is on its way is lost
 FAULTS = (NONE, *MONITOR_FAULTS, *GUEST_FAULTS, *DEST_FAULTS, *LINK_FAULTS)
 # a migration goes on after these
 HARMLESS = (NONE, *MONITOR_FAULTS, STOP_CONT, RESET, FREEZE, SLOW, STALL)
@@ -198,6 +199,15 @@ def _draw_feature(rng: random.Random, series: str, target: str,
         return feature
 
 
+def _needs_return_path(target: str, fault: str) -> bool:
+    """
+    Without it a source completes when the last bytes are on their way, whether
+    they arrive or not; see docs/upstream-findings.md.
+    """
+    return target == phases.DEVICE or \
+        target in (phases.STOP, phases.PRE_SWITCHOVER) and fault in DISRUPT
+
+
 def _draw_changes(rng: random.Random, feature: str
                   ) -> Tuple[Tuple[str, Any], ...]:
     """Every parameter once, in some order; initial stays below the ceiling."""
@@ -270,5 +280,5 @@ def draw_plan(seed: int, series: str) -> Plan:
         rng.random() < 0.2,
         target in (phases.PRE_SWITCHOVER, phases.DEVICE)
         or rng.random() < 0.1,
-        target == phases.DEVICE, ends, parameters,
+        _needs_return_path(target, fault), ends, parameters,
         _draw_changes(rng, feature), _draw_delay(rng))

@@ -136,6 +136,13 @@ class ValidTest(unittest.TestCase):
                               or plan.ends == recipes.CANCELLED)]
             self.assertEqual(cancelled == [], series in plans.TLS_MAY_ABORT)
 
+    def test_return_path(self) -> None:
+        """The source has to hear of what is lost at the end."""
+        for plan in self.plans:
+            if plan.target in (phases.STOP, phases.PRE_SWITCHOVER) \
+                    and plan.fault in plans.DISRUPT:
+                self.assertIn('return-path', plan.capabilities)
+
     def test_unplug(self) -> None:
         """What is to be unplugged is there."""
         for plan in self.plans:

@@ -160,7 +160,8 @@ class RecordedMachine(Machine):
                 run_s = (new.run_ns - old.run_ns) / NS
                 wait_s = (new.wait_ns - old.wait_ns) / NS
                 mine_s = max(new.time - old.time - wait_s, run_s)
-                best[i] = max(best[i], run_s / mine_s)
+                if mine_s > 0:          # else all that it did was to wait
+                    best[i] = max(best[i], run_s / mine_s)
             if min(best) >= FREE_SHARE:
                 break
         return min(best)

@@ -304,7 +304,8 @@ class Drive:
         if not needs:
             return ''
         if self._plan.ends == CANCELLED:
-            # once all is sent it leaves two guests, see there, too
+            # Once all is sent a cancel leaves two guests, see
+            # docs/upstream-findings.md.
             if stage.source.run_state() == 'finish-migrate':
                 return ''
             # With a return path it may end as failed, see

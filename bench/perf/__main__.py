@@ -16,13 +16,14 @@ import os
 import sys
 from dataclasses import asdict
 from fnmatch import fnmatch
+from math import isnan
 from typing import Any, Dict, List, Tuple
 
 from migbench.errors import BenchError
 from migbench.program import run_program
 
 from .chart import Shown, plot
-from .report import Row, make_row, table
+from .report import Row, make_row, table, usual_s
 
 FILTER = ','.join(f'auto-converge-bandwidth/*-{rate}'
                   for rate in ('300mbs', '1gbs', '10gbs'))
@@ -42,6 +43,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('--filter', default=FILTER, metavar='PATTERN,...',
                         help='of COMPARISON/SCENARIO; default: %(default)s')
     parser.add_argument('--runs', type=int, default=1)
+    parser.add_argument('--sleep', type=int, default=SLEEP_S, metavar='S',
+                        help='before and after a migration; the guest boots '
+                        'in it, and works undisturbed; default: %(default)s')
     parser.add_argument('--max-time', type=int, default=180,
                         help='s; a migration is cancelled then; default: 180')
     parser.add_argument('--max-iters', type=int, default=1000,
@@ -99,7 +103,7 @@ def make_engine(arguments: argparse.Namespace, binary: str) -> Any:
 
     kind = Engine if hardware_kvm() else TcgEngine
     return kind(binary, 'localhost', arguments.kernel, arguments.initrd,
-                transport='unix', sleep=SLEEP_S)
+                transport='unix', sleep=arguments.sleep)
 
 
 def scenarios(arguments: argparse.Namespace) -> List[Tuple[str, Any]]:
@@ -149,6 +153,10 @@ def main() -> int:
                           encoding='utf-8') as out:
                     out.write(text)
                 report = json.loads(text)
+                if isnan(usual_s(report)):
+                    raise BenchError('before the migration the guest told '
+                                     'nothing: it boots in more than --sleep '
+                                     f'{arguments.sleep} s')
                 rows.append(make_row(name, label, run, report))
                 if run == 1:
                     shown.setdefault(name, []).append((label, report))

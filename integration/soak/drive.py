@@ -326,7 +326,7 @@ class Drive:
             if time.monotonic() > end:
                 raise Hang('the destination does not see a lost link')
             time.sleep(END_POLL_S)
-        # faster than anybody is, 7.2 does not survive it: upstream-findings.md
+        # 7.2 may not survive it at once, see docs/upstream-findings.md
         time.sleep(BEFORE_RECOVERY_S)
         path = f'{self._directory}/recover.sock'
         stage.dest.qmp('migrate-recover', uri=f'unix:{path}')

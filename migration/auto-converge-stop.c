@@ -117,6 +117,7 @@ void auto_converge_stop_give_back(void)
     if (auto_converge_stop_is_held()) {
         give_back();
     }
+    cpu_throttle_set_permille(0);
 }
 
 void auto_converge_stop_yield(void)
@@ -167,10 +168,10 @@ static void timer_tick(void *opaque)
     case MIGRATION_STATUS_COMPLETED:
     case MIGRATION_STATUS_CANCELLED:
         return; /* such as one that never got a connection */
+    case MIGRATION_STATUS_CANCELLING:
     case MIGRATION_STATUS_FAILED:
-        /* One of several connections may keep its thread for a long time. */
+        /* A connection may keep its thread for a long time. */
         auto_converge_stop_give_back();
-        cpu_throttle_set_permille(0);
         return;
     default:
         break;

@@ -75,7 +75,11 @@ void auto_converge_stop_set_final(void);
 /* True, with an error, when a cancel comes too late. */
 bool auto_converge_stop_is_final(Error **errp);
 
-/* The migration was cancelled, or the stop is unwanted: the guest runs on. */
+/*
+ * The migration was cancelled, or the stop is unwanted: the guest runs on, and
+ * is not throttled.  Not everything that blocks a migration's thread ends with
+ * that: a pipe does not.
+ */
 void auto_converge_stop_give_back(void);
 
 /* The user stops the guest: it stays paused, whatever becomes of the stop. */

@@ -233,6 +233,55 @@ static void test_lease(void)
     relayed_end(&t);
 }
 
+static int64_t query_sent_bytes(QTestState *qts)
+{
+    QDict *info = workload_query(qts, "query-migrate");
+    int64_t bytes = qdict_get_int(qdict_get_qdict(info, "ram"), "transferred");
+
+    qobject_unref(info);
+    return bytes;
+}
+
+/* Nothing was sent for a second. */
+static void wait_blocked(QTestState *qts)
+{
+    int64_t bytes, before_bytes;
+
+    do {
+        before_bytes = query_sent_bytes(qts);
+        g_usleep(G_USEC_PER_SEC);
+        bytes = query_sent_bytes(qts);
+    } while (bytes != before_bytes);
+}
+
+/*
+ * Cancelled at the ceiling, as it is sent to a pipe that nobody reads any more:
+ * a pipe cannot be shut down, so the thread that sends stays where it is.
+ */
+static void test_cancel_blocked(void)
+{
+    RelayedMigration t = relayed_prepare(RELAYED_GUEST_BUSY);
+    QTestState *qts = t.from.qts;
+    g_autofree char *uri = g_strdup_printf(
+        "exec:echo $$ > %s; exec cat > /dev/null", t.pid_path);
+
+    workload_set_int(qts, "max-bandwidth", WORKLOAD_LINK_BYTES_PER_S);
+    workload_set_str(qts, "cpu-throttle-fallback", "none");
+    workload_start_migration(qts, uri);
+    ac_pass_event(qts, "phase", "ceiling");
+    signal_destination(&t, SIGSTOP);
+    wait_blocked(qts);
+    g_assert_cmpint(ac_query_int(qts, "throttle-permille"), >, 0);
+    workload_expect_success(qts, "migrate_cancel");
+    wait_let_go(qts, RELAYED_RESUME_MAX_MS);
+    g_free(workload_wait_line(&t.from, "work="));
+    g_assert_true(workload_has_status(qts, "cancelling"));
+    signal_destination(&t, SIGCONT);
+    workload_wait_status(qts, "cancelled");
+    ac_assert_survived(&t.from);
+    relayed_end(&t);
+}
+
 /* The ceiling is lowered in the middle of a pass of a minute. */
 static void test_live_ceiling(void)
 {
@@ -372,6 +421,7 @@ void auto_converge_add_wait_tests(void)
     qtest_add_func("/auto-converge/deadline/near", test_deadline_near);
     qtest_add_func("/auto-converge/let-go/too-long", test_let_go);
     qtest_add_func("/auto-converge/let-go/lease", test_lease);
+    qtest_add_func("/auto-converge/let-go/cancel-blocked", test_cancel_blocked);
     qtest_add_func("/auto-converge/live/ceiling", test_live_ceiling);
     qtest_add_func("/auto-converge/live/snapshot", test_snapshot);
 }

@@ -15,6 +15,7 @@
 #include "migration/auto-converge-control.h"
 #include "migration/auto-converge-stop.h"
 #include "migration/cpu-throttle-vcpu.h"
+#include "migration/global_state.h"
 #include "migration/misc.h"
 #include "migration.h"
 #include "ram.h"
@@ -358,6 +359,7 @@ bool auto_converge_stop_hand_over(int *ret)
     if (!auto_converge_stop_is_held()) {
         return false;
     }
+    global_state_store_running(); /* a snapshot meanwhile stored another */
     set_phase(STOP_COMPLETING);
     *ret = stop.ret;
     return true;

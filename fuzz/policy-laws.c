@@ -47,8 +47,8 @@ static const uint64_t reasons[AUTO_CONVERGE_PHASE__MAX] = {
 #define MEMBER(name) offsetof(AutoConvergeState, name)
 static const size_t doubles[] = {
     MEMBER(remaining_bytes), MEMBER(point_run_s), MEMBER(point_dirty_bytes),
-    MEMBER(exponent), MEMBER(stop_bytes), MEMBER(drain_bps), MEMBER(attempt_s),
-    MEMBER(let_go_s), MEMBER(wait_s), MEMBER(peak_ratio),
+    MEMBER(exponent), MEMBER(stop_bytes), MEMBER(drain_bps), MEMBER(link_bps),
+    MEMBER(attempt_s), MEMBER(let_go_s), MEMBER(wait_s), MEMBER(peak_ratio),
     MEMBER(peak_dirty_bytes), MEMBER(bulk_s), MEMBER(free_s),
     MEMBER(free_run_s), MEMBER(burst_s), MEMBER(burst_run_s), MEMBER(slow_s),
     MEMBER(waited_s), MEMBER(fastest_bps),
@@ -139,6 +139,15 @@ void policy_laws_always(const PolicyCall *call)
     LAW(call->after->last.post_copy == call->now->post_copy);
 }
 
+/* As far as it is about stops, @a is @b. */
+static bool same_about_stops(const AutoConvergeConfig *a,
+                             const AutoConvergeConfig *b)
+{
+    return a->fallback == b->fallback && a->deadline_s == b->deadline_s &&
+           a->fallback_downtime_ms == b->fallback_downtime_ms &&
+           a->switchover_bps == b->switchover_bps;
+}
+
 /* What it forbids ends at once, what it allows begins at once. */
 void policy_laws_reconfigure(const PolicyCall *call)
 {
@@ -146,7 +155,13 @@ void policy_laws_reconfigure(const PolicyCall *call)
     const AutoConvergeConfig *config = call->config;
     const AutoConvergeDecision *now = call->now;
 
-    LAW(call->after->attempts <= 1 && !call->after->stop_barred);
+    if (call->before->stop_barred &&
+        same_about_stops(&call->before->config, config)) {
+        LAW(call->after->attempts == call->before->attempts);
+        LAW(call->after->stop_barred && !now->switchover);
+    } else {
+        LAW(call->after->attempts <= 1 && !call->after->stop_barred);
+    }
     LAW(before->phase != AUTO_CONVERGE_PHASE_WATCH ||
         now->phase == AUTO_CONVERGE_PHASE_WATCH);
     if (is_throttled(before)) {
@@ -232,5 +247,5 @@ void policy_laws_stop_length(const AutoConvergeState *state,
 
     LAW(bytes > more_bytes || ms <= more_ms);
     LAW((ms == AUTO_CONVERGE_NEVER) ==
-        (config->switchover_bps == 0 && state->drain_bps <= 0));
+        (config->switchover_bps == 0 && state->link_bps <= 0));
 }

@@ -268,7 +268,9 @@ static void reconfigure(FuzzInput *input, Migration *m)
     twin = auto_converge_reconfigure(&m->twin, &m->config);
     check(m, &call, &now, &twin);
     policy_laws_reconfigure(&call);
-    m->barred_s = 0;
+    if (!m->state.stop_barred) {
+        m->barred_s = 0;
+    }
 }
 
 static void restart_window(FuzzInput *input, Migration *m)

@@ -309,9 +309,18 @@ bool auto_converge_control_stop_wanted(void)
     return qatomic_read(&stop_wanted);
 }
 
-bool auto_converge_control_take_fits(void)
+bool auto_converge_control_take_fits(uint64_t bytes)
 {
-    return qatomic_xchg(&rest_fits, false);
+    bool fits = qatomic_xchg(&rest_fits, false);
+
+    if (fits) {
+        bql_lock();
+        fits = auto_converge_stop_length_ms(&control.state, &control.config,
+                                            bytes) <=
+               control.config.downtime_limit_ms;
+        bql_unlock();
+    }
+    return fits;
 }
 
 int64_t auto_converge_control_window_min_ms(void)

@@ -79,7 +79,7 @@ typedef struct Window {
     double ratio;            /* U / S */
     double drain_bps;        /* B */
     double link_bps;         /* B, without zero pages in any pass */
-    double stop_bps;         /* B, unless the rate of a stop is known */
+    double stop_bps;         /* the same, unless the rate of a stop is known */
     double remaining_bytes;  /* R */
     double drained_bytes;    /* S; of the bulk pass with its zero pages */
     double sunk_bytes;       /* S - U: by how much R fell */
@@ -117,8 +117,8 @@ bool ac_sample_is_usable(const AutoConvergeSample *sample);
 Window ac_measure_window(const AutoConvergeState *state, const Limits *lim,
                          const AutoConvergeSample *sample);
 
-/* The rate of a stop: what the user has said, or else @drain_bps */
-double ac_stop_bps(const Limits *lim, double drain_bps);
+/* The rate of a stop: what the user has said, or else @link_bps */
+double ac_stop_bps(const Limits *lim, double link_bps);
 
 /* How long is a stop made now? */
 double ac_stop_length_s(const Window *win);

@@ -60,6 +60,7 @@ bool ac_take_look(AutoConvergeState *state, AutoConvergeDecision *next,
 
     state->stop_bytes = win->stop_bytes;
     state->drain_bps = win->drain_bps;
+    state->link_bps = win->link_bps;
     ac_set_throttle(next, lim, next->throttle_permille, next->reason);
     next->complete = ac_fits_downtime(win, lim);
     if (next->complete) {

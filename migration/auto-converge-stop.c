@@ -340,7 +340,7 @@ bool auto_converge_stop_iterates(uint64_t pending_bytes)
 {
     const MigrationState *s = migrate_get_current();
     bool less = pending_bytes < pending_before_bytes;
-    bool fits = auto_converge_control_take_fits();
+    bool fits = auto_converge_control_take_fits(pending_bytes);
 
     pending_before_bytes = pending_bytes;
     if (auto_converge_stop_is_held()) {

@@ -126,7 +126,7 @@ bool ac_may_stop(const AutoConvergeState *state, const Limits *lim)
     return lim->fallback == AUTO_CONVERGE_FALLBACK_STOP_AND_COPY &&
            !state->stop_barred &&
            (lim->fallback_downtime_s <= 0 ||
-            state->stop_bytes <= ac_stop_bps(lim, state->drain_bps) *
+            state->stop_bytes <= ac_stop_bps(lim, state->link_bps) *
                                  lim->fallback_downtime_s);
 }
 

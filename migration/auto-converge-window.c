@@ -118,7 +118,11 @@ Window ac_measure_window(const AutoConvergeState *state,
     win.ratio = sample->dirty_bytes / sent_bytes;
     win.drain_bps = sent_bytes / elapsed_s;
     win.link_bps = link_bytes / elapsed_s;
-    win.stop_bps = ac_stop_bps(lim, win.drain_bps);
+    if (link_bytes <= 0) {
+        /* Zero pages alone say nothing of the link. */
+        win.link_bps = state->link_bps > 0 ? state->link_bps : win.drain_bps;
+    }
+    win.stop_bps = ac_stop_bps(lim, win.link_bps);
     win.remaining_bytes = sample->remaining_bytes;
     win.stop_bytes = win.remaining_bytes + (double)sample->other_bytes;
     win.elapsed_s = elapsed_s;
@@ -132,9 +136,9 @@ Window ac_measure_window(const AutoConvergeState *state,
     return win;
 }
 
-double ac_stop_bps(const Limits *lim, double drain_bps)
+double ac_stop_bps(const Limits *lim, double link_bps)
 {
-    return lim->switchover_bps > 0 ? lim->switchover_bps : drain_bps;
+    return lim->switchover_bps > 0 ? lim->switchover_bps : link_bps;
 }
 
 double ac_stop_length_s(const Window *win)

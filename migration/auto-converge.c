@@ -195,6 +195,7 @@ void ac_take_window(AutoConvergeState *state, AutoConvergeDecision *next,
     state->remaining_bytes = win->remaining_bytes;
     state->stop_bytes = win->stop_bytes;
     state->drain_bps = win->drain_bps;
+    state->link_bps = win->link_bps;
     account_time(state, next, win);
     if (leased) {
         resume(state, next, lim);
@@ -215,7 +216,8 @@ static bool take_sample(AutoConvergeState *state, AutoConvergeDecision *next,
     } else if (state->looks) {
         /* B of such a short time says nothing. */
         win.drain_bps = state->drain_bps;
-        win.stop_bps = ac_stop_bps(lim, win.drain_bps);
+        win.link_bps = state->link_bps;
+        win.stop_bps = ac_stop_bps(lim, win.link_bps);
         goes_on = !ac_take_first_look(state, next, &win, lim, sample);
     } else {
         goes_on = !ac_take_look(state, next, &win, lim);
@@ -239,6 +241,7 @@ AutoConvergeDecision auto_converge_update(AutoConvergeState *state,
     AutoConvergeSample sum = add_samples(&state->so_far, sample);
     bool done = true;
 
+    state->config = *config;
     /* Where as much was drained as there was, the pass is over. */
     sum.partial = sum.partial && (ac_is_throttled(&next) || state->looks) &&
                   sum.drained_bytes < state->remaining_bytes;
@@ -300,6 +303,18 @@ static void reconfigure_fallback(AutoConvergeState *state,
                                   lim->ceiling_permille);
 }
 
+/* What a stop was ended for may be otherwise with @config. */
+static bool is_about_stops(const AutoConvergeState *state,
+                           const AutoConvergeConfig *config)
+{
+    const AutoConvergeConfig *before = &state->config;
+
+    return config->fallback != before->fallback ||
+           config->fallback_downtime_ms != before->fallback_downtime_ms ||
+           config->switchover_bps != before->switchover_bps ||
+           config->deadline_s != before->deadline_s;
+}
+
 AutoConvergeDecision
 auto_converge_reconfigure(AutoConvergeState *state,
                           const AutoConvergeConfig *config)
@@ -307,9 +322,12 @@ auto_converge_reconfigure(AutoConvergeState *state,
     const Limits lim = ac_limits(config);
     AutoConvergeDecision next = state->last;
 
-    state->attempts = 0;
-    state->wait_s = 0;
-    state->stop_barred = false;
+    if (!state->stop_barred || is_about_stops(state, config)) {
+        state->attempts = 0;
+        state->wait_s = 0;
+        state->stop_barred = false;
+    }
+    state->config = *config;
     switch (next.phase) {
     case AUTO_CONVERGE_PHASE_THROTTLE:
     case AUTO_CONVERGE_PHASE_CEILING:
@@ -382,7 +400,7 @@ uint64_t auto_converge_stop_length_ms(const AutoConvergeState *state,
                                       uint64_t bytes)
 {
     const Limits lim = ac_limits(config);
-    double stop_bps = ac_stop_bps(&lim, state->drain_bps);
+    double stop_bps = ac_stop_bps(&lim, state->link_bps);
 
     return stop_bps > 0 ? ac_to_u64(bytes / stop_bps * MS_PER_S) :
            AUTO_CONVERGE_NEVER;

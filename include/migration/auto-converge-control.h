@@ -99,9 +99,10 @@ bool auto_converge_control_stop_wanted(void);
 /*
  * For the migration thread: was it found since the last call that the rest fits
  * into the downtime limit?  That is true of the moment in which a window ends,
- * and told once.
+ * and told once.  It is @bytes now: some devices tell all that they have only
+ * when asked for it exactly, which is after the window.
  */
-bool auto_converge_control_take_fits(void);
+bool auto_converge_control_take_fits(uint64_t bytes);
 
 /*
  * For the migration thread: does the law want to look at the pass now, if that

@@ -257,6 +257,7 @@ typedef struct AutoConvergePoint {
  */
 typedef struct AutoConvergeState {
     AutoConvergeDecision last;
+    AutoConvergeConfig config; /* as of the last window or change */
     bool has_point;           /* the bulk pass is over */
     double remaining_bytes;   /* R at the end of the window before */
     double point_run_s;       /* w and U of one of its passes */
@@ -266,6 +267,7 @@ typedef struct AutoConvergeState {
     unsigned curve_points;    /* of a look since the last window */
     double stop_bytes;        /* what a stop made now would have to copy */
     double drain_bps;         /* B of the last window; 0: none yet */
+    double link_bps;          /* ... without zero pages */
     unsigned leased_permille; /* in force when the lease was up; 0: it is not */
     unsigned attempts;        /* without success, since a parameter changed */
     double attempt_s;         /* how long this one takes, or the last took */
@@ -301,7 +303,8 @@ AutoConvergeDecision auto_converge_update(AutoConvergeState *state,
 
 /*
  * The parameters are @config now: what it forbids ends, what it allows after a
- * ceiling that did not help begins.  For between two windows.
+ * ceiling that did not help begins.  After a stop that was ended only what is
+ * about stops allows another.  For between two windows.
  */
 AutoConvergeDecision
 auto_converge_reconfigure(AutoConvergeState *state,

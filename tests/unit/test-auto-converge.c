@@ -302,6 +302,40 @@ static void test_fits_downtime(void)
 }
 
 /*
+ * A pass of 10000 MiB that are zero and 1000 MiB that are not, in 10 s: 300 MiB
+ * are no 0.3 s of the link, but 3 s.
+ */
+static void test_complete_zero_pages(void)
+{
+    AutoConvergeState state;
+    AutoConvergeDecision d;
+
+    for (int throttled = 0; throttled < 2; throttled++) {
+        AutoConvergeSample pass = window(10000, 10000, 300, 11000, 300);
+
+        init_from_garbage(&state);
+        step(&state, &defaults, window(100000, 100000, 11000, 10000, 11000));
+        if (throttled) {
+            d = step_twice(&state, &defaults,
+                           window(110000, 110000, 11000, 11000, 11000));
+            g_assert_cmpuint(d.throttle_permille, >, 0);
+        }
+        pass.partial = throttled;
+        pass.zero_bytes = 10000 * MIB;
+        d = step(&state, &defaults, pass);
+        g_assert_false(d.complete);
+        g_assert_cmpuint(d.predicted_downtime_ms, ==, 3000);
+        g_assert_cmpuint(auto_converge_stop_length_ms(&state, &defaults,
+                                                      600 * MIB), ==, 6000);
+        /* Nothing but zero pages: the link is what it was. */
+        pass.zero_bytes = pass.drained_bytes;
+        pass.remaining_bytes = 20 * MIB;
+        d = step(&state, &defaults, pass);
+        g_assert_cmpuint(d.predicted_downtime_ms, ==, 200);
+    }
+}
+
+/*
  * What fits is a reason to complete, throttled or not, once for each window;
  * but not by the rate of the bulk pass.
  */
@@ -1765,6 +1799,32 @@ static void test_stop_barred(void)
 }
 
 /*
+ * After a stop that was ended: what is not about stops does not bring another,
+ * and does not shorten the wait; what is does.
+ */
+static void test_stop_ended_reconfigured(void)
+{
+    AutoConvergeState state;
+    AutoConvergeConfig config = defaults;
+    AutoConvergeDecision d;
+    unsigned windows;
+
+    reach_ceiling(&state, &config);
+    step(&state, &config, window(6400, 64, 640, 640, 640));
+    auto_converge_stop_ended(&state, AUTO_CONVERGE_REASON_OUTLASTED,
+                             40 * S_TO_NS);
+    config.downtime_limit_ms++;
+    d = auto_converge_reconfigure(&state, &config);
+    for (windows = 0; windows < 20; windows++) {
+        g_assert_cmpint(d.phase, ==, AUTO_CONVERGE_PHASE_LET_GO);
+        d = step(&state, &config, busy(d));
+    }
+    config.fallback_downtime_ms++;
+    d = auto_converge_reconfigure(&state, &config);
+    g_assert_true(d.switchover);
+}
+
+/*
  * A stop that was ended after 40 s is not made again before 4 x 46.4 s are
  * over: 29 windows.  Then it is, without a throttle.
  */
@@ -2011,6 +2071,8 @@ static void add_law_tests(void)
     g_test_add_func("/auto-converge/law/patience-is-short",
                     test_patience_is_short);
     g_test_add_func("/auto-converge/law/zero-pages", test_zero_pages);
+    g_test_add_func("/auto-converge/law/complete-zero-pages",
+                    test_complete_zero_pages);
     g_test_add_func("/auto-converge/law/deadline", test_deadline);
     g_test_add_func("/auto-converge/law/deadline-stop-ended",
                     test_deadline_stop_ended);
@@ -2085,6 +2147,8 @@ static void add_ceiling_tests(void)
     g_test_add_func("/auto-converge/ceiling/post-copy", test_post_copy);
     g_test_add_func("/auto-converge/stop/other-pending", test_other_pending);
     g_test_add_func("/auto-converge/stop/ended", test_stop_ended);
+    g_test_add_func("/auto-converge/stop/ended-reconfigured",
+                    test_stop_ended_reconfigured);
     g_test_add_func("/auto-converge/stop/barred", test_stop_barred);
     g_test_add_func("/auto-converge/stop/reconfigured",
                     test_stop_reconfigured);

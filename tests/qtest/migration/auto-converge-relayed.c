@@ -94,6 +94,14 @@ void relayed_begin_stop(RelayedMigration *t, const char *workload,
     relay_set_rate(&t->relay, bytes_per_s);
 }
 
+void relayed_signal_destination(RelayedMigration *t, int signal)
+{
+    g_autofree char *pid = NULL;
+
+    g_assert_true(g_file_get_contents(t->pid_path, &pid, NULL, NULL));
+    g_assert_cmpint(kill(atoi(pid), signal), ==, 0);
+}
+
 void relayed_end_destination(RelayedMigration *t)
 {
     relay_end(&t->relay);

@@ -69,6 +69,9 @@ void relayed_wait_stopped(RelayedMigration *t);
 void relayed_begin_stop(RelayedMigration *t, const char *workload,
                         int bytes_per_s);
 
+/* Or whatever else has written its PID to @pid_path */
+void relayed_signal_destination(RelayedMigration *t, int signal);
+
 /* The destination notices that nothing more comes, and exits. */
 void relayed_end_destination(RelayedMigration *t);
 void relayed_end(RelayedMigration *t);

@@ -150,6 +150,36 @@ static void test_random_cancels(void)
     relayed_end(&t);
 }
 
+/*
+ * The destination freezes as the last bytes come, so nobody says that it has
+ * them: a cancel is refused, and the link is broken by hand.
+ */
+static void test_too_late(void)
+{
+    RelayedMigration t = relayed_prepare(RELAYED_GUEST_SMALL);
+    QDict *reply;
+
+    workload_set_capability(t.from.qts, "return-path", true);
+    workload_set_capability(t.from.qts, "pause-before-switchover", true);
+    relayed_begin(&t, RELAYED_FAST_BYTES_PER_S);
+    workload_wait_status(t.from.qts, "pre-switchover");
+    relayed_signal_destination(&t, SIGSTOP);
+    qtest_qmp_assert_success(t.from.qts, "{ 'execute': 'migrate-continue',"
+                             " 'arguments': { 'state': 'pre-switchover' } }");
+    workload_wait_status(t.from.qts, "device");
+    reply = qtest_qmp(t.from.qts, "{ 'execute': 'migrate_cancel' }");
+    g_assert_true(qdict_haskey(reply, "error"));
+    qobject_unref(reply);
+    g_assert_false(workload_is_running(t.from.qts));
+    qtest_qmp_assert_success(t.from.qts, "{ 'execute': 'yank', 'arguments':"
+                             " { 'instances': [ { 'type': 'migration' } ] } }");
+    relayed_wait_running_ms(t.from.qts);
+    workload_wait_status(t.from.qts, "failed");
+    ac_assert_survived(&t.from);
+    relayed_signal_destination(&t, SIGCONT);
+    relayed_end(&t);
+}
+
 /* The connection breaks in the middle. */
 static void test_cut(void)
 {
@@ -445,6 +475,7 @@ void auto_converge_add_stop_tests(void)
     qtest_add_data_func("/auto-converge/stop/cancel/dead-link",
                         GINT_TO_POINTER(0), test_cancel);
     qtest_add_func("/auto-converge/stop/random-cancels", test_random_cancels);
+    qtest_add_func("/auto-converge/stop/too-late", test_too_late);
     qtest_add_func("/auto-converge/stop/cut", test_cut);
     qtest_add_func("/auto-converge/stop/stalled", test_stalled);
     qtest_add_func("/auto-converge/stop/outlasts", test_outlasts);

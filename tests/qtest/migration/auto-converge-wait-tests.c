@@ -200,14 +200,6 @@ static void wait_let_go(QTestState *qts, int64_t max_ms)
     g_assert_cmpint(longest_ms, <, RELAYED_REPLY_MAX_MS);
 }
 
-static void signal_destination(RelayedMigration *t, int signal)
-{
-    g_autofree char *pid = NULL;
-
-    g_assert_true(g_file_get_contents(t->pid_path, &pid, NULL, NULL));
-    g_assert_cmpint(kill(atoi(pid), signal), ==, 0);
-}
-
 /* The destination freezes while the guest is held at the ceiling. */
 static void test_lease(void)
 {
@@ -216,7 +208,7 @@ static void test_lease(void)
 
     relayed_begin_held(&t, RELAYED_LINK_BYTES_PER_S);
     then_ms = relayed_clock_ms();
-    signal_destination(&t, SIGSTOP);
+    relayed_signal_destination(&t, SIGSTOP);
     wait_let_go(t.from.qts, LEASE_MAX_MS);
     relayed_assert_reason(t.from.qts, "let-go", "stalled");
     g_free(workload_wait_line(&t.from, "work="));
@@ -225,7 +217,7 @@ static void test_lease(void)
         g_usleep(50 * 1000);
     }
     g_assert_cmpint(longest_ms, <, RELAYED_REPLY_MAX_MS);
-    signal_destination(&t, SIGCONT);
+    relayed_signal_destination(&t, SIGCONT);
     ac_pass_event(t.from.qts, "reason", "resume");
     relayed_allow_stop(&t);
     ac_pass_event(t.from.qts, "phase", "fallback");
@@ -269,14 +261,14 @@ static void test_cancel_blocked(void)
     workload_set_str(qts, "cpu-throttle-fallback", "none");
     workload_start_migration(qts, uri);
     ac_pass_event(qts, "phase", "ceiling");
-    signal_destination(&t, SIGSTOP);
+    relayed_signal_destination(&t, SIGSTOP);
     wait_blocked(qts);
     g_assert_cmpint(ac_query_int(qts, "throttle-permille"), >, 0);
     workload_expect_success(qts, "migrate_cancel");
     wait_let_go(qts, RELAYED_RESUME_MAX_MS);
     g_free(workload_wait_line(&t.from, "work="));
     g_assert_true(workload_has_status(qts, "cancelling"));
-    signal_destination(&t, SIGCONT);
+    relayed_signal_destination(&t, SIGCONT);
     workload_wait_status(qts, "cancelled");
     ac_assert_survived(&t.from);
     relayed_end(&t);
@@ -371,6 +363,27 @@ static void test_snapshot(void)
     relayed_end(&t);
 }
 
+/* Asked for during the stop it is refused, and does the stop no harm. */
+static void test_snapshot_in_stop(void)
+{
+    RelayedMigration t;
+    g_autofree char *path = NULL;
+
+    relayed_begin_stop(&t, RELAYED_GUEST_BUSY, RELAYED_SLOW_BYTES_PER_S);
+    path = g_strdup_printf("%s/disk", t.dir);
+    create_disk(t.from.qts, path);
+    qtest_qmp_assert_success(t.from.qts, "{ 'execute': 'snapshot-save',"
+                             " 'arguments': { 'job-id': 'snapshot',"
+                             " 'tag': 'one', 'vmstate': 'disk',"
+                             " 'devices': [ 'disk' ] } }");
+    wait_job(t.from.qts, "snapshot");
+    g_assert_false(workload_has_ended(t.from.qts));
+    relay_set_rate(&t.relay, RELAYED_FAST_BYTES_PER_S);
+    workload_assert_migrated(&t.from, &t.to);
+    unlink(path);
+    relayed_end(&t);
+}
+
 /*
  * Another max-bandwidth begins the window anew, by one look.  Without
  * auto-converge, and of a paused guest, there is no window: one look at most.
@@ -424,4 +437,5 @@ void auto_converge_add_wait_tests(void)
     qtest_add_func("/auto-converge/let-go/cancel-blocked", test_cancel_blocked);
     qtest_add_func("/auto-converge/live/ceiling", test_live_ceiling);
     qtest_add_func("/auto-converge/live/snapshot", test_snapshot);
+    qtest_add_func("/auto-converge/stop/snapshot", test_snapshot_in_stop);
 }

@@ -213,6 +213,9 @@ class Shell:
             self._begin(text)
             return
         status, said = self._run(text)
+        if status and self._job is not None and not self._here.has_guest():
+            self.finish()       # it has just gone
+            status, said = self._run(text)
         need(status == 0, said)
         for question, answer in ANSWERS.items():
             if question in text:

@@ -292,21 +292,25 @@ static void test_live_ceiling(void)
     relayed_cancel_and_end(&t);
 }
 
-static void wait_job(QTestState *qts, const char *id)
+/* It has ended; did it go well? */
+static bool wait_job(QTestState *qts, const char *id)
 {
-    for (;;) {
+    bool failed = false, concluded = false;
+
+    while (!concluded) {
         QDict *event = qtest_qmp_eventwait_ref(qts, "JOB_STATUS_CHANGE");
         QDict *data = qdict_get_qdict(event, "data");
-        bool concluded = !strcmp(qdict_get_str(data, "id"), id) &&
-                         !strcmp(qdict_get_str(data, "status"), "concluded");
+        const char *status = qdict_get_str(data, "status");
 
-        qobject_unref(event);
-        if (concluded) {
-            break;
+        if (!strcmp(qdict_get_str(data, "id"), id)) {
+            failed |= !strcmp(status, "aborting");
+            concluded = !strcmp(status, "concluded");
         }
+        qobject_unref(event);
     }
     qtest_qmp_assert_success(qts, "{ 'execute': 'job-dismiss',"
                              " 'arguments': { 'id': %s } }", id);
+    return !failed;
 }
 
 static void create_disk(QTestState *qts, const char *path)
@@ -315,7 +319,7 @@ static void create_disk(QTestState *qts, const char *path)
                              " 'arguments': { 'job-id': 'file', 'options': {"
                              " 'driver': 'file', 'filename': %s,"
                              " 'size': 0 } } }", path);
-    wait_job(qts, "file");
+    g_assert_true(wait_job(qts, "file"));
     qtest_qmp_assert_success(qts, "{ 'execute': 'blockdev-add',"
                              " 'arguments': { 'driver': 'file',"
                              " 'node-name': 'file', 'filename': %s } }", path);
@@ -323,7 +327,7 @@ static void create_disk(QTestState *qts, const char *path)
                              " 'arguments': { 'job-id': 'disk', 'options': {"
                              " 'driver': 'qcow2', 'file': 'file',"
                              " 'size': 1048576 } } }");
-    wait_job(qts, "disk");
+    g_assert_true(wait_job(qts, "disk"));
     qtest_qmp_assert_success(qts, "{ 'execute': 'blockdev-add',"
                              " 'arguments': { 'driver': 'qcow2',"
                              " 'node-name': 'disk', 'file': 'file' } }");
@@ -348,7 +352,7 @@ static void test_snapshot(void)
                              " 'arguments': { 'job-id': 'snapshot',"
                              " 'tag': 'one', 'vmstate': 'disk',"
                              " 'devices': [ 'disk' ] } }");
-    wait_job(t.from.qts, "snapshot");
+    g_assert_true(wait_job(t.from.qts, "snapshot"));
     after = ac_query(t.from.qts);
     g_assert_cmpint(qdict_get_int(after, "windows"), ==,
                     qdict_get_int(before, "windows"));
@@ -376,7 +380,7 @@ static void test_snapshot_in_stop(void)
                              " 'arguments': { 'job-id': 'snapshot',"
                              " 'tag': 'one', 'vmstate': 'disk',"
                              " 'devices': [ 'disk' ] } }");
-    wait_job(t.from.qts, "snapshot");
+    g_assert_false(wait_job(t.from.qts, "snapshot"));
     g_assert_false(workload_has_ended(t.from.qts));
     relay_set_rate(&t.relay, RELAYED_FAST_BYTES_PER_S);
     workload_assert_migrated(&t.from, &t.to);

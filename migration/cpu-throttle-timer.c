@@ -59,6 +59,7 @@ static void timer_drop_kick(void)
  * for something, but the host looks at it only once in each of its ticks.
  */
 static __thread CPUState *timer_cpu; /* NULL: there are no timers */
+static __thread bool timer_exits;    /* slice_expired() handles their signal */
 static __thread timer_t elapsed_timer;
 static __thread timer_t executed_timer;
 
@@ -99,6 +100,7 @@ static bool timers_create(CPUState *cpu)
         return false;
     }
     timer_cpu = cpu;
+    timer_exits = kind == CPU_THROTTLE_TIMER_EXIT;
     return true;
 }
 
@@ -129,7 +131,13 @@ static void timer_drop_signal(void)
         timer_delete(elapsed_timer);
         timer_delete(executed_timer);
         timer_cpu = NULL;
+        timer_exits = false;
     }
+}
+
+bool cpu_throttle_timer_tells(void)
+{
+    return timer_exits;
 }
 
 #else
@@ -141,6 +149,11 @@ static bool timer_set_signal(CPUState *cpu, int64_t run_ns, bool idle)
 
 static void timer_drop_signal(void)
 {
+}
+
+bool cpu_throttle_timer_tells(void)
+{
+    return false;
 }
 
 #endif

@@ -50,6 +50,8 @@ typedef struct VcpuAccount {
     int64_t slept_ns;         /* in all */
     bool idle;                /* in the guest; its executed time is timed */
     bool armed;
+    bool told;                /* cpu_throttle_vcpu_expired() is called */
+    bool over;                /* ... and has found that its slice is */
 } VcpuAccount;
 
 static __thread VcpuAccount self;
@@ -103,10 +105,15 @@ static int64_t own_clock_ns(void)
 
 /* ---- the account ---- */
 
-/* One that was idle may be so no more: whoever is here is about to run. */
+/*
+ * One that was idle may be so no more: whoever is here is about to run.  A vCPU
+ * that spins until another acknowledges an IPI may be here a million times a
+ * second, with the BQL: reading a clock each time took a fifth of its work.
+ */
 static bool account_is_due(void)
 {
-    return self.idle || now_ns() >= self.due_ns;
+    return self.idle || self.over ||
+           (!self.told && now_ns() >= self.due_ns);
 }
 
 static void account_start(void)
@@ -156,9 +163,13 @@ static void account_arm(CPUState *cpu)
     int64_t run_ns = cpu_throttle_slice_run_ns(&self.slice, &self.rhythm,
                                                self.charged_ns);
 
+    /* First, as its timer may come while this is not yet @armed */
+    self.over = false;
+    barrier();
     self.due_ns = self.charged_ns + run_ns;
     self.look_ns = self.charged_ns +
                    cpu_throttle_timer_set(cpu, run_ns, self.idle);
+    self.told = cpu_throttle_timer_tells();
 }
 
 /*
@@ -167,6 +178,7 @@ static void account_arm(CPUState *cpu)
  */
 bool cpu_throttle_vcpu_expired(CPUState *cpu)
 {
+    self.over = true;
     if (!self.armed || self.generation != qatomic_read(&throttle.generation)) {
         return true;
     }
@@ -233,8 +245,9 @@ void cpu_throttle_vcpu(CPUState *cpu)
 {
     bool current = self.generation == throttle.generation;
 
-    if ((!throttle.permille && !self.generation) || is_represented(cpu) ||
-        cpu->stopped || (current && throttle.permille && !account_is_due())) {
+    if ((!throttle.permille && !self.generation) ||
+        (current && throttle.permille && !account_is_due()) ||
+        cpu->stopped || is_represented(cpu)) {
         return;
     }
     self.armed = false;

@@ -85,6 +85,9 @@ typedef enum CpuThrottleTimerKind {
  */
 int64_t cpu_throttle_timer_set(CPUState *cpu, int64_t run_ns, bool idle);
 
+/* Does what was set last end in cpu_throttle_vcpu_expired()? */
+bool cpu_throttle_timer_tells(void);
+
 /* Give back what the calling thread's timers hold. */
 void cpu_throttle_timer_drop(void);
 

@@ -7,6 +7,7 @@
  */
 
 #include "qemu/osdep.h"
+#include <dlfcn.h>
 #include <poll.h>
 #include "exec/cpu-common.h"
 #include "qemu/event_notifier.h"
@@ -17,6 +18,7 @@
 Vcpu *vcpus;
 int vcpu_count;
 CpuThrottleTimerKind vcpus_timer_kind;
+bool vcpus_lag;
 void (*vcpus_throttle)(CPUState *cpu);
 QemuMutex vcpus_bql;
 
@@ -81,6 +83,22 @@ CpuThrottleTimerKind cpu_throttle_timer_kind(CPUState *cpu)
     return vcpus_timer_kind;
 }
 
+/* In front of the C library's.  It spins, as the timer may be of CPU time. */
+int timer_settime(timer_t timer, int flags, const struct itimerspec *when,
+                  struct itimerspec *before)
+{
+    int (*set)(timer_t, int, const struct itimerspec *, struct itimerspec *) =
+        dlsym(RTLD_NEXT, "timer_settime");
+    int ret = set(timer, flags, when, before);
+    struct itimerspec left = *when;
+
+    while (vcpus_lag && !timer_gettime(timer, &left) &&
+           (left.it_value.tv_sec || left.it_value.tv_nsec)) {
+        /* not yet */
+    }
+    return ret;
+}
+
 void cpu_throttle_wait(CPUState *cpu, int timeout_ms)
 {
     /* Nobody waits for a vCPU that goes to sleep */
@@ -137,6 +155,9 @@ static void run_guest(Vcpu *vcpu, const sigset_t *signals)
             wait_in_guest(vcpu->cpu, signals);
         } else {
             qatomic_set(&vcpu->work, vcpu->work + 1);
+        }
+        if (qatomic_read(&vcpu->leaves)) {
+            break;
         }
     }
     qatomic_set(&vcpu->exits, vcpu->exits + 1);

@@ -24,6 +24,7 @@ typedef struct Vcpu {
     uint64_t work;     /* what it has counted; for qatomic_read() */
     uint64_t exits;    /* how often it has left the guest, likewise */
     bool waits;        /* for an event that never comes; counts nothing */
+    bool leaves;       /* the guest, each time that it has counted */
 } Vcpu;
 
 extern Vcpu *vcpus;
@@ -31,6 +32,12 @@ extern int vcpu_count;
 
 /* By which timer the slices end; KICK needs a main loop, see below. */
 extern CpuThrottleTimerKind vcpus_timer_kind;
+
+/*
+ * A thread that has set a timer of the host goes on only when that has expired,
+ * as if the host had run something else meanwhile.  With the lock.
+ */
+extern bool vcpus_lag;
 
 /* Where not NULL, what a thread calls in place of cpu_throttle_vcpu(). */
 extern void (*vcpus_throttle)(CPUState *cpu);

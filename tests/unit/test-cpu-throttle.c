@@ -57,6 +57,8 @@ static void do_something(int cycle)
         cpu_throttle_set_permille(g_test_rand_int_range(1, 1000));
         break;
     }
+    qatomic_set(&vcpus[g_test_rand_int_range(0, VCPUS)].leaves,
+                g_test_rand_bit());
     if (cycle % 50 == 0) {
         vcpus_stop_all();
         vcpus_pause_us(g_test_rand_int_range(0, LONGEST_PAUSE_US));
@@ -117,6 +119,38 @@ static void test_held(const void *opaque)
     cpu_throttle_reset_held();
     await_work();
     g_assert_cmpint(cpu_throttle_get_held_ns(), ==, 0);
+    vcpus_unplug_all();
+}
+
+/* One that leaves the guest all the time sleeps in each period, too. */
+static void test_leaves(const void *opaque)
+{
+    begin(opaque);
+    for (int i = 0; i < VCPUS; i++) {
+        qatomic_set(&vcpus[i].leaves, true);
+    }
+    for (int cycle = 0; cycle < CYCLES / 100; cycle++) {
+        cpu_throttle_set_permille(g_test_rand_int_range(500, 900));
+        await_held();
+        await_held();
+        await_work();
+    }
+    vcpus_unplug_all();
+}
+
+/* A slice that is over as soon as it begins ends nonetheless. */
+static void test_lag(const void *opaque)
+{
+    begin(opaque);
+    cpu_throttle_set_permille(900);
+    await_held();
+    for (int cycle = 0; cycle < CYCLES / 500; cycle++) {
+        vcpus_lag = true;
+        await_held();
+        vcpus_lag = false;
+        await_held();
+        await_held();
+    }
     vcpus_unplug_all();
 }
 
@@ -254,6 +288,8 @@ static void add_tests(const char *kind_name, CpuThrottleTimerKind kind)
         void (*test)(const void *opaque);
     } tests[] = {
         { "held", test_held },
+        { "leaves", test_leaves },
+        { "lag", test_lag },
         { "plug", test_plug },
         { "work", test_work },
         { "idle", test_idle },

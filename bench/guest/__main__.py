@@ -4,9 +4,9 @@
 # Copyright (c) 2026 the auto-converge authors
 """
 What a Linux guest and the software in it get done under a throttle, stock QEMU
-against patched: work kept at commanded throttles, without a migration; then
-one migration each over a limited link, as the clients of a database in the
-guest see it.
+against patched: work kept at commanded throttles, without a migration; what is
+done after a silence, which no throttle can mend; then one migration each over
+a limited link, as the clients of a database in the guest see it.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import sys
 import tempfile
 from typing import Any, Iterator, List, Tuple
 
-from . import kept, migration
+from . import kept, migration, silence
 from .charts import plot_kept, plot_migrations
 from .linux import SHARED_MEMORY, GuestConfig, SavedGuests
 from migbench.debugger import find_throttle
@@ -31,6 +31,7 @@ from migbench.program import add_needed, run_program
 
 THROTTLES = '50,80,90,95,99'
 LOADS = {'spin': 1, 'ipi': 2, 'pingpong': 2, 'redis': 1}    # least vCPUs
+SILENT = ('spin', 'redis')      # loads that are looked at after a silence
 GUESTS = 'spin:1,spin:2,ipi:2,pingpong:2,redis:1,redis:2'
 
 # Some 60 MB that are written at random, faster than the link carries them.
@@ -65,7 +66,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='guest',
         description=__doc__,
-        epilog=f'{kept.LEGEND}\n\nMigrations:\n{migration.LEGEND}',
+        epilog=f'{kept.LEGEND}\n\nSilences:\n{silence.LEGEND}\n\n'
+        f'Migrations:\n{migration.LEGEND}',
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--qemu', required=True, action='append',
                         type=parse_qemu, metavar='NAME=PATH',
@@ -79,6 +81,8 @@ def make_parser() -> argparse.ArgumentParser:
     parts = parser.add_mutually_exclusive_group()
     parts.add_argument('--kept', action='store_true',
                        help='only the work kept')
+    parts.add_argument('--silences', action='store_true',
+                       help='only what is done after a silence')
     parts.add_argument('--migrations', action='store_true',
                        help='only the migrations')
     return parser
@@ -188,6 +192,20 @@ def measure_kept(arguments: argparse.Namespace) -> None:
             report_kept(arguments, measured)
 
 
+def measure_silences(arguments: argparse.Namespace) -> None:
+    """What is done after a silence, of which no throttle is the cause."""
+    guests = [guest_config(arguments, load, vcpus)
+              for load, vcpus in arguments.guests if load in SILENT]
+    with tempfile.TemporaryDirectory(prefix='guest-',
+                                     dir=SHARED_MEMORY) as directory:
+        measured = list(silence.measure_all(arguments.qemu[0][1], guests,
+                                            directory))
+    print(f'{format_table(silence.rows(measured))}\n\n{silence.LEGEND}\n')
+    base = os.path.join(arguments.out, 'silences')
+    write_table(base, measured)
+    print(f'written: {base}.tsv\n')
+
+
 def migrate_guest(arguments: argparse.Namespace, vcpus: int,
                   states: SavedGuests, directory: str
                   ) -> Iterator[migration.Served]:
@@ -249,9 +267,12 @@ def main() -> int:
     check_gnuplot()
     use_qemu_python(arguments.qemu_python)
     os.makedirs(arguments.out, exist_ok=True)
-    if not arguments.migrations:
+    only = arguments.kept or arguments.silences or arguments.migrations
+    if arguments.kept or not only:
         measure_kept(arguments)
-    if not arguments.kept:
+    if arguments.silences or not only:
+        measure_silences(arguments)
+    if arguments.migrations or not only:
         measure_migrations(arguments)
     return 0
 

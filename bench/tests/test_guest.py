@@ -16,7 +16,7 @@ import unittest
 from typing import Any, Dict, List, Optional, Sequence
 
 from guest import __main__ as program
-from guest import kept, migration, shared, timeline
+from guest import kept, migration, shared, silence, timeline
 from guest.charts import plot_kept, plot_migrations
 from guest.linux import GuestConfig
 from migbench.errors import BenchError
@@ -199,6 +199,44 @@ class KeptTest(unittest.TestCase):
         self.assertRegex(table[2], r'redis +2 +80 +stock +1 +20.0 +10.00')
         self.assertRegex(table[3], r'- +- +0$')
         self.assertEqual(len(tsv(points).splitlines()), 3)
+
+
+def looks(first_s: float, rate: int) -> List[silence.Look]:
+    """After a silence: nothing until first_s, then work at a rate."""
+    times = [look_ms / 1000 for look_ms in range(0, 202, 2)]
+    return [(now, round(max(now - first_s, 0) * rate)) for now in times]
+
+
+class AfterSilenceTest(unittest.TestCase):
+    """silence.py"""
+
+    config = GuestConfig('images', 'redis', 1)
+
+    def test_work_at(self) -> None:
+        """Between two looks; not where nobody looked."""
+        seen = [(0.0, 100), (0.001, 100), (0.003, 300)]
+        self.assertEqual(silence.work_at(seen, 0), 100)
+        self.assertAlmostEqual(silence.work_at(seen, 0.002), 200)
+        with self.assertRaisesRegex(BenchError, 'until 0.004 s'):
+            silence.work_at(seen, 0.004)
+
+    def test_sum_up(self) -> None:
+        """Shares of what is done in as long a time later."""
+        one = silence.sum_up(self.config, 0.19,
+                             [looks(0.008, 100000), looks(0.004, 100000)])
+        self.assertEqual(one.cycles, 2)
+        self.assertAlmostEqual(one.free_rate, 100000)
+        wanted = (0, 0.1, 0.4, 0.7, 0.88)   # of AFTER_S
+        for got, want in zip(one.done, wanted):
+            self.assertAlmostEqual(got, want)
+        self.assertEqual(one.to_json()['done_5_ms'], one.done[1])
+        self.assertRegex(format_table(silence.rows([one])),
+                         r'redis +1 +190 +100000 +0.00 +0.10 ')
+
+    def test_dead(self) -> None:
+        """A guest that does nothing is no guest to compare with."""
+        with self.assertRaisesRegex(BenchError, 'does nothing'):
+            silence.sum_up(self.config, 0.19, [looks(1, 100000)])
 
 
 def records(*works: int, silence_s: float = 0.01,

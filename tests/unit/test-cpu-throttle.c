@@ -129,7 +129,7 @@ static void test_leaves(const void *opaque)
     for (int i = 0; i < VCPUS; i++) {
         qatomic_set(&vcpus[i].leaves, true);
     }
-    for (int cycle = 0; cycle < CYCLES / 100; cycle++) {
+    for (int cycle = 0; cycle < CYCLES / 250; cycle++) {
         cpu_throttle_set_permille(g_test_rand_int_range(500, 900));
         await_held();
         await_held();

@@ -83,21 +83,26 @@ CpuThrottleTimerKind cpu_throttle_timer_kind(CPUState *cpu)
     return vcpus_timer_kind;
 }
 
-/* In front of the C library's.  It spins, as the timer may be of CPU time. */
+#ifdef CONFIG_LINUX
+/* The C library's, of which the one below is in front */
+static int (*libc_timer_settime)(timer_t timer, int flags,
+                                 const struct itimerspec *when,
+                                 struct itimerspec *before);
+
+/* In a signal's handler, too.  It spins, as the timer may be of CPU time. */
 int timer_settime(timer_t timer, int flags, const struct itimerspec *when,
                   struct itimerspec *before)
 {
-    int (*set)(timer_t, int, const struct itimerspec *, struct itimerspec *) =
-        dlsym(RTLD_NEXT, "timer_settime");
-    int ret = set(timer, flags, when, before);
+    int ret = libc_timer_settime(timer, flags, when, before);
     struct itimerspec left = *when;
 
-    while (vcpus_lag && !timer_gettime(timer, &left) &&
+    while (qatomic_read(&vcpus_lag) && !timer_gettime(timer, &left) &&
            (left.it_value.tv_sec || left.it_value.tv_nsec)) {
         /* not yet */
     }
     return ret;
 }
+#endif
 
 void cpu_throttle_wait(CPUState *cpu, int timeout_ms)
 {
@@ -332,6 +337,9 @@ void vcpus_init(void)
 {
     struct sigaction action = { .sa_handler = kicked };
 
+#ifdef CONFIG_LINUX
+    libc_timer_settime = dlsym(RTLD_NEXT, "timer_settime");
+#endif
     sigaction(SIGUSR2, &action, NULL);
     event_notifier_init(&timers_changed, false);
     init_clocks(notify);

@@ -34,8 +34,8 @@ extern int vcpu_count;
 extern CpuThrottleTimerKind vcpus_timer_kind;
 
 /*
- * A thread that has set a timer of the host goes on only when that has expired,
- * as if the host had run something else meanwhile.  With the lock.
+ * For qatomic_set(), on Linux: a thread that has set a timer of the host goes
+ * on only when that has expired, as if the host had run something else.
  */
 extern bool vcpus_lag;
 

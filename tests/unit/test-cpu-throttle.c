@@ -145,9 +145,9 @@ static void test_lag(const void *opaque)
     cpu_throttle_set_permille(900);
     await_held();
     for (int cycle = 0; cycle < CYCLES / 500; cycle++) {
-        vcpus_lag = true;
+        qatomic_set(&vcpus_lag, true);
         await_held();
-        vcpus_lag = false;
+        qatomic_set(&vcpus_lag, false);
         await_held();
         await_held();
     }

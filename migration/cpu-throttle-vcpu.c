@@ -107,8 +107,8 @@ static int64_t own_clock_ns(void)
 
 /*
  * One that was idle may be so no more: whoever is here is about to run.  A vCPU
- * that spins until another acknowledges an IPI may be here a million times a
- * second, with the BQL: reading a clock each time took a fifth of its work.
+ * that spins until another acknowledges an IPI is here all the time, with the
+ * BQL: reading a clock each time took a fifth of its work.
  */
 static bool account_is_due(void)
 {

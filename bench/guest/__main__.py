@@ -5,7 +5,7 @@
 """
 What a Linux guest and the software in it get done under a throttle, stock QEMU
 against patched: work kept at commanded throttles, without a migration; what is
-done after a silence, which no throttle can mend; then one migration each over
+done after a silence that no throttle has made; then one migration each over
 a limited link, as the clients of a database in the guest see it.
 """
 

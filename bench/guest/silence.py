@@ -2,9 +2,10 @@
 #
 # Copyright (c) 2026 the auto-converge authors
 """
-What a guest gets done just after a silence. QEMU is stopped for it, and no
-throttle is involved: so this is what any throttle can at best make of a slice
-that follows a sleep.
+What a guest gets done just after a silence. All of QEMU is stopped for it, its
+main loop too, and no throttle is involved: so this shows what a silence costs
+whatever its cause is, but is no bound for a throttle, which lets the main loop
+run.
 """
 
 import os

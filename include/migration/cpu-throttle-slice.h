@@ -34,9 +34,9 @@
  *
  * How long?  A sleep is a silence of the guest, so it ought to be short.  But
  * each slice has a fixed cost: what became due meanwhile in the guest is done
- * first, with cold caches.  That is some 0.5 to 1.5 ms of a guest that
- * computes, but 4 ms after a silence of 45 ms, and 8 after 190 ms, of one with
- * a database, under TCG.  So a slice must be long:
+ * first, with cold caches.  That is some 0.1 to 0.3 ms of a guest that
+ * computes, but 2 to 5 ms of one with a database, under TCG.  So a slice must
+ * be long:
  *
  *     throttle    slice     sleep
  *        50 %     11 ms     11 ms    slices of 11 ms while that costs sleeps

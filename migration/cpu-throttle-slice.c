@@ -15,7 +15,7 @@
 #define PERMILLE_MAX 999
 
 /*
- * QemuCond waits for whole ms; slices end so that sleeps are such.
+ * QemuCond waits for whole ms; slices end so that sleeps are nearly such.
  * Breaks: /cpu-throttle/slice/debt
  */
 #define UNIT_NS NS_PER_MS

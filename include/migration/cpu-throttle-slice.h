@@ -51,9 +51,9 @@
  * the old throttle's 10 ms in a second, measured with that database in a Linux
  * guest.
  *
- * Slices end at whole ms after the beginning of the period, because sleeps are
- * of whole ms, and end at the beginning of the next.  What that rounds off is
- * part of "left".
+ * Slices end at whole ms after the beginning of the period, because a sleep
+ * ends at the beginning of the next, and can be cut short only in a wait of
+ * whole ms.  What that rounds off is part of "left".
  *
  * Pure functions: times are arguments, in ns; the throttle is in permille,
  * 1 to 999.

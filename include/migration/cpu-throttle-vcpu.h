@@ -24,7 +24,7 @@
  *     cpu-throttle-slice.c    arithmetic
  *
  * All of this needs the BQL, except cpu_throttle_get_permille(),
- * cpu_throttle_vcpu_expired() and cpu_throttle_sleeps_on().
+ * cpu_throttle_vcpu_expired(), cpu_throttle_sleep() and cpu_throttle_kick().
  */
 
 #ifndef MIGRATION_CPU_THROTTLE_VCPU_H
@@ -55,12 +55,12 @@ void cpu_throttle_vcpu(CPUState *cpu);
 void cpu_throttle_vcpu_gone(void);
 
 /*
- * For who kicks a vCPU: does it sleep, and is it for an interrupt?  That can
- * wait until it wakes.  If each tick of the guest's clock woke it, it would
- * take the BQL as often, and the host would move it to the CPU of the main
- * loop, and all the others as well.
+ * For who kicks a vCPU: does it sleep here?  Work and stops wake it; what is
+ * for the guest, an interrupt, can wait.  If each tick of the guest's clock
+ * woke it, it would take the BQL as often, and the host would move it to the
+ * CPU of the main loop, and all the others as well.
  */
-bool cpu_throttle_sleeps_on(CPUState *cpu);
+bool cpu_throttle_kick(CPUState *cpu);
 
 /* CPU time of the vCPU's thread, ns; false where the host cannot tell. */
 bool cpu_throttle_vcpu_clock_ns(CPUState *cpu, int64_t *clock_ns);
@@ -99,10 +99,15 @@ bool cpu_throttle_vcpu_expired(CPUState *cpu);
 
 /*
  * cpu-throttle.c, for the files above: which timer the accelerator needs, and
- * a wait of up to @timeout_ms which gives the BQL to others meanwhile and ends
- * early when the vCPU is kicked.
+ * cpu_throttle_sleep() without the BQL.
  */
 CpuThrottleTimerKind cpu_throttle_timer_kind(CPUState *cpu);
-void cpu_throttle_wait(CPUState *cpu, int timeout_ms);
+void cpu_throttle_wait(CPUState *cpu, int64_t until_ns);
+
+/*
+ * Sleep until @until_ns of QEMU_CLOCK_REALTIME; ends early when the vCPU is to
+ * stop, or has work.
+ */
+void cpu_throttle_sleep(CPUState *cpu, int64_t until_ns);
 
 #endif /* MIGRATION_CPU_THROTTLE_VCPU_H */

@@ -104,11 +104,13 @@ int timer_settime(timer_t timer, int flags, const struct itimerspec *when,
 }
 #endif
 
-void cpu_throttle_wait(CPUState *cpu, int timeout_ms)
+void cpu_throttle_wait(CPUState *cpu, int64_t until_ns)
 {
     /* Nobody waits for a vCPU that goes to sleep */
     g_assert_true(QSIMPLEQ_EMPTY(&cpu->work_list));
-    vcpus_bql_wait(cpu->halt_cond, timeout_ms);
+    vcpus_bql_unlock();
+    cpu_throttle_sleep(cpu, until_ns);
+    vcpus_bql_lock();
 }
 
 void cpu_exit(CPUState *cpu)
@@ -119,7 +121,7 @@ void cpu_exit(CPUState *cpu)
 /* The signal gets it out of poll(); its handler may come before that. */
 void qemu_cpu_kick(CPUState *cpu)
 {
-    if (!cpu_throttle_sleeps_on(cpu)) {
+    if (!cpu_throttle_kick(cpu)) {
         qemu_cond_broadcast(cpu->halt_cond);
     }
     cpu_exit(cpu);

@@ -231,37 +231,64 @@ static void await_sleep(CPUState *cpu)
 
 /*
  * A sleeping vCPU does not wake for an interrupt, but for all else.  While this
- * has the lock, it can neither wake nor go to sleep.
+ * has the lock, it may wake, but cannot go on, nor go to sleep.
  */
-static void test_sleeps_on(const void *opaque)
+static void test_kick(const void *opaque)
 {
     CPUState *cpu;
     int done = 0;
 
     begin(opaque);
     cpu = vcpus[0].cpu;
-    g_assert_false(cpu_throttle_sleeps_on(cpu));
+    g_assert_false(cpu_throttle_kick(cpu));
     cpu_throttle_set_permille(990);
     await_sleep(cpu);
-    g_assert_true(cpu_throttle_sleeps_on(cpu));
-    qemu_cpu_kick(cpu);
-    g_assert_true(cpu_throttle_sleeps_on(cpu));
+    g_assert_true(cpu_throttle_kick(cpu));
+    g_assert_true(qatomic_read(&cpu->throttle_sleeps));
 
     async_run_on_cpu(cpu, count_work, RUN_ON_CPU_HOST_PTR(&done));
-    g_assert_false(cpu_throttle_sleeps_on(cpu));
+    g_assert_false(qatomic_read(&cpu->throttle_sleeps));
     while (!done) {
         vcpus_pause_us(LONGEST_PAUSE_US);
     }
     await_sleep(cpu);
     qatomic_set(&cpu->stop, true);
-    g_assert_false(cpu_throttle_sleeps_on(cpu));
+    g_assert_true(cpu_throttle_kick(cpu));
+    g_assert_false(qatomic_read(&cpu->throttle_sleeps));
     vcpus_stop(0);
     vcpus_cont_all();
 
     await_sleep(cpu);
     cpu_throttle_set_permille(980);
-    g_assert_false(cpu_throttle_sleeps_on(cpu));
+    g_assert_false(qatomic_read(&cpu->throttle_sleeps));
     vcpus_unplug_all();
+}
+
+/* A sleep ends no earlier than it ought to, unless it has to end. */
+static void test_sleep(void)
+{
+    static const int64_t lengths_ns[] = { 0, 300000, 1000000, 1700000, 2999999 };
+    QemuCond cond;
+    CPUState *cpu = g_new0(CPUState, 1);
+    int64_t until_ns;
+
+    qemu_cond_init(&cond);
+    qemu_mutex_init(&cpu->work_mutex);
+    QSIMPLEQ_INIT(&cpu->work_list);
+    cpu->halt_cond = &cond;
+    cpu->throttle_sleeps = true;
+    for (int i = 0; i < ARRAY_SIZE(lengths_ns); i++) {
+        until_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + lengths_ns[i];
+        cpu_throttle_sleep(cpu, until_ns);
+        g_assert_cmpint(qemu_clock_get_ns(QEMU_CLOCK_REALTIME), >=, until_ns);
+    }
+    /* This would not end while anybody watches. */
+    cpu->throttle_sleeps = false;
+    cpu_throttle_sleep(cpu, INT64_MAX);
+
+    qemu_mutex_destroy(&cpu->work_mutex);
+    qemu_cond_destroy(&cond);
+    g_free(cpu);
 }
 
 /* The clock is the thread's: it goes on with its work. */
@@ -293,7 +320,7 @@ static void add_tests(const char *kind_name, CpuThrottleTimerKind kind)
         { "plug", test_plug },
         { "work", test_work },
         { "idle", test_idle },
-        { "sleeps-on", test_sleeps_on },
+        { "kick", test_kick },
         { "stress", test_stress },
     };
 
@@ -311,6 +338,7 @@ int main(int argc, char **argv)
     vcpus_init();
     add_tests("kick", CPU_THROTTLE_TIMER_KICK);
     add_tests("signal", CPU_THROTTLE_TIMER_EXIT);
+    g_test_add_func("/cpu-throttle/vcpu/sleep", test_sleep);
     g_test_add_func("/cpu-throttle/vcpu/clock", test_clock);
     return g_test_run();
 }

@@ -207,7 +207,7 @@ static void do_work(CPUState *cpu)
     }
 }
 
-/* With the mutex.  Who has the BQL, and stops it, clears the flag: see wake(). */
+/* With the mutex.  Who stops the vCPU clears the flag, see wake(). */
 static bool sleeps_on(CPUState *cpu)
 {
     return qatomic_read(&cpu->throttle_sleeps) &&

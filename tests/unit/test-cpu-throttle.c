@@ -267,7 +267,9 @@ static void test_kick(const void *opaque)
 /* A sleep ends no earlier than it ought to, unless it has to end. */
 static void test_sleep(void)
 {
-    static const int64_t lengths_ns[] = { 0, 300000, 1000000, 1700000, 2999999 };
+    static const int64_t lengths_ns[] = {
+        0, 300000, 1000000, 1700000, 2999999
+    };
     QemuCond cond;
     CPUState *cpu = g_new0(CPUState, 1);
     int64_t until_ns;

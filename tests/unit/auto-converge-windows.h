@@ -15,7 +15,7 @@
 #define MS_TO_NS 1000000ULL
 #define S_TO_NS 1000000000ULL
 
-/* Those of the parameters, see qapi/migration.json */
+/* The parameters' own, see qapi/migration.json, but without looks */
 extern const AutoConvergeConfig defaults;
 
 /* What was in the memory before must not matter. */

@@ -45,6 +45,7 @@ class Window:
     printed: int                    # lines
     waited: float                   # vCPUs, for the host: share of the time
     latency: List[int]              # transactions, see guest/shared.h
+    executed: List[float]           # each vCPU, for this share of the time
 
     @property
     def rate(self) -> float:
@@ -95,15 +96,17 @@ def window_s(throttle_pct: float, least_s: float) -> float:
 def watch(guest: LinuxGuest, seconds: float) -> Window:
     """Count for a time; nothing is asked of QEMU meanwhile."""
     pid, threads = guest.machine.pid, guest.machine.vcpu_threads()
-    before, waits = guest.pages.read(), read_schedstats(pid, threads)
+    before, stats = guest.pages.read(), read_schedstats(pid, threads)
     start = time.monotonic()
     time.sleep(seconds)
     after, elapsed = guest.pages.read(), time.monotonic() - start
-    waited_ns = mean(late.wait_ns - early.wait_ns for early, late in
-                     zip(waits, read_schedstats(pid, threads)))
+    pairs = list(zip(stats, read_schedstats(pid, threads)))
+    waited_ns = mean(late.wait_ns - early.wait_ns for early, late in pairs)
     return Window(elapsed, after.work - before.work,
                   after.printed - before.printed, waited_ns / NS / elapsed,
-                  latency_between(before.latency, after.latency))
+                  latency_between(before.latency, after.latency),
+                  [(late.run_ns - early.run_ns) / NS / elapsed
+                   for early, late in pairs])
 
 
 def measure(subject: Subject, config: GuestConfig, state: str,

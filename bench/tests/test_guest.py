@@ -140,7 +140,7 @@ def window(rate: float, waited: float = 0.0, seconds: float = 10.0,
            latency: Optional[List[int]] = None) -> kept.Window:
     """Some work per second of those that the host gives."""
     return kept.Window(seconds, round(rate * seconds * (1 - waited)), 9,
-                       waited, latency or buckets())
+                       waited, latency or buckets(), [0.1, 0.2])
 
 
 def one_kept(share: float, qemu: str = 'stock', load: str = 'redis',
@@ -160,7 +160,9 @@ class KeptTest(unittest.TestCase):
         self.assertAlmostEqual(run.free_rate, 1000)
         self.assertAlmostEqual(run.share, 0.2)
         self.assertAlmostEqual(run.waited, 0.5)
-        self.assertNotIn('latency', run.to_json()['throttled'])
+        told = run.to_json()['throttled']
+        self.assertNotIn('latency', told)
+        self.assertEqual(told['executed'], [0.1, 0.2])
 
     def test_point(self) -> None:
         """Median, least and most of the runs."""

@@ -93,7 +93,8 @@ def examine(machine: RecordedMachine, source: RecordedMachine,
     if seen.memory_good:
         seen.share_after = measure_share(machine)
     if seen.held_back:
-        machine.held_stacks = stacks_of(machine.pid)
+        machine.held_stacks = '\n'.join(machine.looks) + '\n' + \
+            stacks_of(machine.pid)
 
 
 def _set_up_again(machine: RecordedMachine) -> None:

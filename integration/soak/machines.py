@@ -16,6 +16,8 @@ from migbench.machine import Machine, MachineConfig
 from migbench.migrate import deadline
 from migbench.vcpu_monitor import NS, read_schedstats
 
+from .stacks import thread_state
+
 ANSWER_TIMEOUT_S = 30           # a monitor that is silent for longer hangs
 EXIT_TIMEOUT_S = 30
 POLL_S = 0.05
@@ -53,6 +55,7 @@ class RecordedMachine(Machine):
         self.killed = False
         self.transcript: List[str] = []
         self.held_stacks = ''       # when a vCPU did not get what it wanted
+        self.looks: List[str] = []  # what busy_share() saw, for people
         self.recorded = RecordedSerial(os.path.join(directory,
                                                     f'{name}.serial'))
         super().__init__(config, directory, name, (), incoming, self.recorded)
@@ -152,6 +155,7 @@ class RecordedMachine(Machine):
         """
         threads = sorted(set(self.vcpu_threads()))
         best = [0.0] * len(threads)
+        self.looks.clear()
         for _ in range(SHARE_TRIES):
             before = read_schedstats(self.pid, threads)
             time.sleep(SHARE_S)
@@ -160,6 +164,11 @@ class RecordedMachine(Machine):
                 run_s = (new.run_ns - old.run_ns) / NS
                 wait_s = (new.wait_ns - old.wait_ns) / NS
                 mine_s = max(new.time - old.time - wait_s, run_s)
+                self.looks.append(
+                    f'vCPU thread {threads[i]}: ran {run_s * 1000:.0f} and '
+                    f'waited {wait_s * 1000:.0f} of '
+                    f'{(new.time - old.time) * 1000:.0f} ms, now '
+                    f'{thread_state(self.pid, threads[i])}')
                 if mine_s > 0:          # else all that it did was to wait
                     best[i] = max(best[i], run_s / mine_s)
             if min(best) >= FREE_SHARE:

@@ -12,12 +12,25 @@ COMMANDS = ('handle SIGUSR1 nostop noprint pass', 'thread apply all bt',
             'detach')
 
 
+def thread_state(pid: int, thread: int) -> str:
+    """
+    R: it runs, or waits for the host, which schedstat counts only when it is
+    over; S: it sleeps; and so on. ?: it is gone.
+    """
+    try:
+        with open(f'/proc/{pid}/task/{thread}/stat',
+                  encoding='utf-8') as file:
+            return file.read().rpartition(')')[2].split()[0]
+    except OSError:
+        return '?'
+
+
 def _of_kernel(pid: int) -> str:
     """What each thread does or waits for there."""
     lines = []
     for task in sorted(os.listdir(f'/proc/{pid}/task'), key=int):
         lines.append(f'thread {task}')
-        for name in ('comm', 'stat', 'wchan', 'syscall', 'stack'):
+        for name in ('comm', 'stat', 'schedstat', 'wchan', 'syscall', 'stack'):
             try:
                 with open(f'/proc/{pid}/task/{task}/{name}',
                           encoding='utf-8') as file:

@@ -12,15 +12,19 @@ COMMANDS = ('handle SIGUSR1 nostop noprint pass', 'thread apply all bt',
             'detach')
 
 
+def _told(pid: int, task: int, name: str) -> str:
+    """What the kernel says of a thread in the file of that name."""
+    with open(f'/proc/{pid}/task/{task}/{name}', encoding='utf-8') as file:
+        return file.read().strip()
+
+
 def thread_state(pid: int, thread: int) -> str:
     """
     R: it runs, or waits for the host, which schedstat counts only when it is
     over; S: it sleeps; and so on. ?: it is gone.
     """
     try:
-        with open(f'/proc/{pid}/task/{thread}/stat',
-                  encoding='utf-8') as file:
-            return file.read().rpartition(')')[2].split()[0]
+        return _told(pid, thread, 'stat').rpartition(')')[2].split()[0]
     except OSError:
         return '?'
 
@@ -28,13 +32,11 @@ def thread_state(pid: int, thread: int) -> str:
 def _of_kernel(pid: int) -> str:
     """What each thread does or waits for there."""
     lines = []
-    for task in sorted(os.listdir(f'/proc/{pid}/task'), key=int):
+    for task in sorted(int(name) for name in os.listdir(f'/proc/{pid}/task')):
         lines.append(f'thread {task}')
         for name in ('comm', 'stat', 'schedstat', 'wchan', 'syscall', 'stack'):
             try:
-                with open(f'/proc/{pid}/task/{task}/{name}',
-                          encoding='utf-8') as file:
-                    lines.append(f'  {name}: {file.read().strip()}')
+                lines.append(f'  {name}: {_told(pid, task, name)}')
             except OSError as exc:
                 lines.append(f'  {name}: {exc.strerror}')
     return '\n'.join(lines) + '\n'

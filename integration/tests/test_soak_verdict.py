@@ -10,7 +10,10 @@ What the soak calls wrong, on observations made up here; its link; its report.
 
 import json
 import os
+import shutil
+import signal
 import socket
+import subprocess
 import tempfile
 import threading
 import unittest
@@ -22,6 +25,7 @@ from soak import phases, plan as plans, report, sums, verdict
 from soak.drive import Result
 from soak.plan import draw_plan
 from soak.relay import Relay
+from soak.stacks import thread_state
 from soak.verdict import Seen, judge
 
 GOOD = Seen(outcome='completed', source_state='postmigrate',
@@ -344,6 +348,24 @@ class RelayTest(unittest.TestCase):
             with self.join(relay, near, server) as far:
                 near.sendall(b'a')
                 self.assertEqual(far.recv(1), b'a')
+
+
+class ThreadStateTest(unittest.TestCase):
+    """stacks.py"""
+
+    def test_state(self) -> None:
+        """Of one that runs, of one that is stopped, of one that is gone."""
+        self.assertEqual(thread_state(os.getpid(), threading.get_native_id()),
+                         'R')
+        with tempfile.TemporaryDirectory() as directory:
+            # a name that ends as the kernel's quoting of it does
+            program = shutil.copy('/bin/sleep', f'{directory}/a) R b')
+            with subprocess.Popen([program, '60']) as process:
+                os.kill(process.pid, signal.SIGSTOP)
+                os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+                self.assertEqual(thread_state(process.pid, process.pid), 'T')
+                process.kill()
+            self.assertEqual(thread_state(process.pid, process.pid), '?')
 
 
 if __name__ == '__main__':

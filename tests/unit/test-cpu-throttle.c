@@ -123,8 +123,8 @@ static void test_held(const void *opaque)
 }
 
 /*
- * One that leaves the guest all the time sleeps in each period, too; if the host
- * gives it more than the throttle does.
+ * One that leaves the guest all the time sleeps in each period, too, where the
+ * host gives it more than the throttle does.
  */
 static void test_leaves(const void *opaque)
 {

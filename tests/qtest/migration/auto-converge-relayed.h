@@ -28,7 +28,7 @@
 #define RELAYED_SLOW_BYTES_PER_S (8 * RELAYED_MIB)
 
 /* A reply within 200 ms, a guest that runs within 1 s: times this */
-#define RELAYED_NOISE 3
+#define RELAYED_NOISE 10
 #define RELAYED_REPLY_MAX_MS (200 * RELAYED_NOISE)
 #define RELAYED_RESUME_MAX_MS (1000 * RELAYED_NOISE)
 

@@ -33,16 +33,25 @@
 
 /*
  * Two busy vCPUs that are held at the ceiling, for whatever happens to them: a
- * slow link makes the window long in which they are.
+ * slow link makes the window long in which they are.  It begins with a sync, as
+ * the link's rate has changed; that is over when something has been sent.
  */
 static void begin_held(WorkloadMigration *m)
 {
+    int64_t syncs, sent_bytes;
+
     workload_set_int(m->from.qts, "max-cpu-throttle", AC_CEILING_PATHOLOGICAL);
     workload_set_str(m->from.qts, "cpu-throttle-fallback", "none");
     workload_begin_migration(m);
     ac_pass_event(m->from.qts, "phase", "ceiling");
+    syncs = workload_count_syncs(m->from.qts);
     workload_set_int(m->from.qts, "max-bandwidth",
                      WORKLOAD_SLOW_LINK_BYTES_PER_S);
+    workload_wait_syncs(m->from.qts, syncs + 1);
+    sent_bytes = workload_sent_bytes(m->from.qts);
+    while (workload_sent_bytes(m->from.qts) == sent_bytes) {
+        g_usleep(1000);
+    }
 }
 
 static WorkloadMigration prepare_held(const char *extra)

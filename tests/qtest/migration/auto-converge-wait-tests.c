@@ -225,24 +225,15 @@ static void test_lease(void)
     relayed_end(&t);
 }
 
-static int64_t query_sent_bytes(QTestState *qts)
-{
-    QDict *info = workload_query(qts, "query-migrate");
-    int64_t bytes = qdict_get_int(qdict_get_qdict(info, "ram"), "transferred");
-
-    qobject_unref(info);
-    return bytes;
-}
-
 /* Nothing was sent for a second. */
 static void wait_blocked(QTestState *qts)
 {
     int64_t bytes, before_bytes;
 
     do {
-        before_bytes = query_sent_bytes(qts);
+        before_bytes = workload_sent_bytes(qts);
         g_usleep(G_USEC_PER_SEC);
-        bytes = query_sent_bytes(qts);
+        bytes = workload_sent_bytes(qts);
     } while (bytes != before_bytes);
 }
 

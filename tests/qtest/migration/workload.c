@@ -177,14 +177,25 @@ bool workload_is_running(QTestState *qts)
     return running;
 }
 
-int64_t workload_count_syncs(QTestState *qts)
+/* Of RAM, and 0 while nothing is said of it */
+static int64_t query_ram_int(QTestState *qts, const char *key)
 {
     QDict *migration = workload_query(qts, "query-migrate");
     QDict *ram = qdict_get_qdict(migration, "ram");
-    int64_t count = ram ? qdict_get_int(ram, "dirty-sync-count") : 0;
+    int64_t value = ram ? qdict_get_int(ram, key) : 0;
 
     qobject_unref(migration);
-    return count;
+    return value;
+}
+
+int64_t workload_count_syncs(QTestState *qts)
+{
+    return query_ram_int(qts, "dirty-sync-count");
+}
+
+int64_t workload_sent_bytes(QTestState *qts)
+{
+    return query_ram_int(qts, "transferred");
 }
 
 void workload_wait_syncs(QTestState *qts, int64_t count)

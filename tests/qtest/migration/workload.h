@@ -81,8 +81,9 @@ bool workload_has_ended(QTestState *qts);
 void workload_wait_status(QTestState *qts, const char *status);
 bool workload_is_running(QTestState *qts);
 
-/* How often dirty memory was looked for. */
+/* How often dirty memory was looked for; what was sent of RAM, in bytes. */
 int64_t workload_count_syncs(QTestState *qts);
+int64_t workload_sent_bytes(QTestState *qts);
 void workload_wait_syncs(QTestState *qts, int64_t count);
 
 /* The source at work, ready to migrate; @extra are options for both QEMUs. */

@@ -182,7 +182,7 @@ static void test_ceiling(void)
 {
     WorkloadMigration m = prepare_pathological();
     QDict *info, *migration;
-    int64_t windows, held_ms;
+    int64_t windows;
 
     workload_begin_migration(&m);
     info = ac_wait_event(m.from.qts, "phase", "ceiling");
@@ -193,8 +193,6 @@ static void test_ceiling(void)
     g_assert_cmpstr(qdict_get_str(info, "phase"), ==, "let-go");
     g_assert_cmpstr(qdict_get_str(info, "fallback"), ==, "none");
     windows = qdict_get_int(info, "windows");
-    held_ms = qdict_get_int(info, "throttled-time");
-    g_assert_cmpint(held_ms, >, 0);
     do {
         qobject_unref(info);
         g_assert_true(workload_is_running(m.from.qts));
@@ -225,6 +223,10 @@ static void test_fallback(void)
     g_assert_cmpint(qdict_get_int(info, "throttle-permille"), ==,
                     AC_CEILING_PATHOLOGICAL * 10);
     qobject_unref(info);
+    /* A crowded host may give it no more than the throttle does, at first. */
+    while (!ac_query_int(m.from.qts, "throttled-time")) {
+        g_usleep(1000);
+    }
     workload_set_str(m.from.qts, "cpu-throttle-fallback", "stop-and-copy");
     info = ac_wait_event(m.from.qts, "phase", "fallback");
     g_assert_cmpstr(qdict_get_str(info, "reason"), ==, "stop-and-copy");

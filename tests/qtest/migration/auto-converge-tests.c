@@ -213,6 +213,18 @@ static void test_ceiling(void)
     workload_end_migration(&m);
 }
 
+/*
+ * Of a guest that is held at the ceiling.  A crowded host may at first give it
+ * no more than the throttle does.
+ */
+static void allow_stop(QTestState *qts)
+{
+    while (!ac_query_int(qts, "throttled-time")) {
+        g_usleep(1000);
+    }
+    workload_set_str(qts, "cpu-throttle-fallback", "stop-and-copy");
+}
+
 static void test_fallback(void)
 {
     WorkloadMigration m = prepare_pathological();
@@ -223,11 +235,7 @@ static void test_fallback(void)
     g_assert_cmpint(qdict_get_int(info, "throttle-permille"), ==,
                     AC_CEILING_PATHOLOGICAL * 10);
     qobject_unref(info);
-    /* A crowded host may give it no more than the throttle does, at first. */
-    while (!ac_query_int(m.from.qts, "throttled-time")) {
-        g_usleep(1000);
-    }
-    workload_set_str(m.from.qts, "cpu-throttle-fallback", "stop-and-copy");
+    allow_stop(m.from.qts);
     info = ac_wait_event(m.from.qts, "phase", "fallback");
     g_assert_cmpstr(qdict_get_str(info, "reason"), ==, "stop-and-copy");
     qobject_unref(info);
@@ -317,7 +325,7 @@ static void begin_until(WorkloadMigration *m, const char *phase)
         ac_pass_event(m->from.qts, "phase", "ceiling");
     }
     if (!strcmp(phase, "fallback")) {
-        workload_set_str(m->from.qts, "cpu-throttle-fallback", "stop-and-copy");
+        allow_stop(m->from.qts);
         ac_pass_event(m->from.qts, "phase", phase);
         workload_wait_status(m->from.qts, "pre-switchover");
         g_assert_false(workload_is_running(m->from.qts));

@@ -56,8 +56,8 @@ static void test_alive(void)
 }
 
 /*
- * What was predicted is what it takes.  How closely is for the benchmark: on a
- * busy host the guest leaves less for the sending before the stop than in it.
+ * What was predicted is what it takes.  How closely is for the benchmark: 9.3 s
+ * for 8.2 has been seen on a busy host.
  */
 static void test_predicted(void)
 {
@@ -288,7 +288,7 @@ static void test_idle_link(void)
     workload_set_int(t.from.qts, "downtime-limit", 50);
     relayed_begin(&t, RELAYED_LINK_BYTES_PER_S);
     info = ac_wait_event(t.from.qts, "phase", "fallback");
-    /* 1.3 s has been seen on a busy host, which also looks more seldom */
+    /* 1.3 s has been seen on a busy host. */
     g_assert_cmpint(qdict_get_int(info, "predicted-downtime"), <, 2500);
     qobject_unref(info);
     workload_assert_migrated(&t.from, &t.to);

@@ -177,6 +177,18 @@ static void test_open_loop(void)
     workload_end_migration(&m);
 }
 
+/*
+ * Of a guest that has been held back.  A crowded host may at first give it no
+ * more than the throttle does.
+ */
+static void allow_stop(QTestState *qts)
+{
+    while (!ac_query_int(qts, "throttled-time")) {
+        g_usleep(1000);
+    }
+    workload_set_str(qts, "cpu-throttle-fallback", "stop-and-copy");
+}
+
 /* 'none' lets the guest go after the ceiling, and never stops it. */
 static void test_ceiling(void)
 {
@@ -208,21 +220,9 @@ static void test_ceiling(void)
     g_assert_false(qdict_haskey(migration, "cpu-throttle-percentage"));
     qobject_unref(migration);
     /* Allowed to stop it after all, it does. */
-    workload_set_str(m.from.qts, "cpu-throttle-fallback", "stop-and-copy");
+    allow_stop(m.from.qts);
     workload_assert_migrated(&m.from, &m.to);
     workload_end_migration(&m);
-}
-
-/*
- * Of a guest that is held at the ceiling.  A crowded host may at first give it
- * no more than the throttle does.
- */
-static void allow_stop(QTestState *qts)
-{
-    while (!ac_query_int(qts, "throttled-time")) {
-        g_usleep(1000);
-    }
-    workload_set_str(qts, "cpu-throttle-fallback", "stop-and-copy");
 }
 
 static void test_fallback(void)
